@@ -1,0 +1,479 @@
+"""Meeting links: which are meetings, what they look like afterwards, and what no text may do to us."""
+
+import base64
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attendee.meeting_services import SERVICES
+from attendee.meetings import (
+    MAX_LINK_LENGTH,
+    MAX_WRAPPERS,
+    MeetingLinks,
+    MeetingUrl,
+    find_meeting_url,
+    meeting_service,
+    normalise_meeting_url,
+)
+
+ZOOM = "https://acme.zoom.us/j/98765432100?pwd=Zm9v"
+MEET = "https://meet.google.com/kzr-tmqe-xbw"
+CONTEXT = "context=%7b%22Tid%22%3a%2284bd%22%2c%22Oid%22%3a%2217aa%22%7d"
+JOIN = "https://teams.microsoft.com/l/meetup-join/19%3ameeting_AbC%40thread.v2/0"
+TEAMS = f"{JOIN}?{CONTEXT}"
+WEBEX = "https://acme.webex.com/acme/j.php?MTID=m0a1b2c3"
+
+MEETINGS = [
+    # Zoom
+    ("https://zoom.us/j/98765432100", "https://zoom.us/j/98765432100"),
+    ("https://acme.zoom.us/j/98765432100?pwd=Zm9v", ZOOM),
+    ("http://acme.zoom.us/j/98765432100?pwd=Zm9v", ZOOM),
+    ("http://acme.zoom.us:80/j/98765432100?pwd=Zm9v", ZOOM),
+    ("acme.zoom.us/j/98765432100?pwd=Zm9v", ZOOM),
+    ("HTTPS://ACME.ZOOM.US/j/98765432100?pwd=Zm9v", ZOOM),
+    ("https://acme.zoom.us:443/j/98765432100?pwd=Zm9v", ZOOM),
+    ("https://acme.zoom.us:/j/98765432100?pwd=Zm9v", ZOOM),
+    ("https://acme.zoom.us./j/98765432100?pwd=Zm9v", ZOOM),
+    ("https://acme.zoom.us//j/98765432100/?pwd=Zm9v", ZOOM),
+    ("https://acme.zoom.us/j/98765432100?utm_source=mail&pwd=Zm9v&from=addon#success", ZOOM),
+    ("https://acme.zoom.us/j/98765432100?PWD=Zm9v", ZOOM),
+    ("https://acme.zoom.us/j/98765432100%3Fpwd%3DZm9v", ZOOM),
+    ("https://acme.zoom.us/j/98765432100?from=x&amp;pwd=Zm9v", ZOOM),
+    ("https%3A%2F%2Facme.zoom.us%2Fj%2F98765432100%3Fpwd%3DZm9v", ZOOM),
+    ("https%253A%252F%252Facme.zoom.us%252Fj%252F98765432100%253Fpwd%253DZm9v", ZOOM),
+    ("https://acme.zoom.us/wc/join/98765432100?pwd=Zm9v", ZOOM),
+    ("https://acme.zoom.us/wc/98765432100/join?prefer=1&pwd=Zm9v", ZOOM),
+    ("https://acme.zoom.us/wc/98765432100/start?pwd=Zm9v", ZOOM),
+    ("https://acme.zoom.us/wc/98765432100?pwd=Zm9v", ZOOM),
+    ("https://app.zoom.us/wc/98765432100/join?pwd=a.1", "https://zoom.us/j/98765432100?pwd=a.1"),
+    ("https://us02web.zoom.us/j/8123456789?pwd=a%2Bb.1&x=1", "https://us02web.zoom.us/j/8123456789?pwd=a%2Bb.1"),
+    ("https://us02web.zoom.us/w/81234567890?uuid=W&tk=q-_.DQ", "https://us02web.zoom.us/w/81234567890?tk=q-_.DQ"),
+    ("https://zoom.us/s/81234567890?zak=ey.J0", "https://zoom.us/s/81234567890?zak=ey.J0"),
+    ("https://zoom.us/j/8?tk=b&pwd=a", "https://zoom.us/j/8?pwd=a&tk=b"),
+    ("https://zoom.us/j/8?pwd=&pwd=a", "https://zoom.us/j/8?pwd=a"),
+    ("https://zoom.us/my/ana.ruiz", "https://zoom.us/my/ana.ruiz"),
+    ("https://acme.zoom.us/my/ana.ruiz?pwd=x", "https://acme.zoom.us/my/ana.ruiz?pwd=x"),
+    ("https://zoom.com/j/98765432100", "https://zoom.com/j/98765432100"),
+    ("https://acme.zoomgov.com/j/1612345678?pwd=b", "https://acme.zoomgov.com/j/1612345678?pwd=b"),
+    ("https://acme.zoom.com.cn/j/1612345678", "https://acme.zoom.com.cn/j/1612345678"),
+    # Google Meet
+    ("https://meet.google.com/kzr-tmqe-xbw", MEET),
+    ("http://meet.google.com/kzr-tmqe-xbw", MEET),
+    ("meet.google.com/kzr-tmqe-xbw", MEET),
+    ("https://meet.google.com/KZR-TMQE-XBW", MEET),
+    ("https://meet.google.com/kzr-tmqe-xbw?authuser=0&hs=122&pli=1", MEET),
+    ("https://meet.google.com/_meet/kzr-tmqe-xbw?ijlm=1", MEET),
+    ("https://meet.google.com/kzr-tmqe-xbw/", MEET),
+    ("https://meet.google.com/lookup/abc123defg?authuser=1", "https://meet.google.com/lookup/abc123defg"),
+    # Teams
+    (TEAMS, TEAMS),
+    (JOIN, JOIN),
+    (JOIN.removesuffix("/0"), JOIN),
+    (f"{TEAMS}&anon=true&deeplinkId=7", TEAMS),
+    (TEAMS.replace("19%3ameeting_AbC%40", "19:meeting_AbC@"), TEAMS),
+    (TEAMS.replace("19%3ameeting_AbC%40", "19%3Ameeting_AbC%40"), TEAMS),
+    (TEAMS.replace("19%3ameeting_AbC%40", "19%253ameeting_AbC%2540"), TEAMS),
+    (TEAMS.replace("%", "%25"), TEAMS),
+    (TEAMS.replace("%", "%2525"), TEAMS),
+    (quote(TEAMS, safe=""), TEAMS),
+    (JOIN + '?context={"Tid":"84bd","Oid":"17aa"}', TEAMS),
+    (JOIN + "?context=%7b%22Tid%22%3a", JOIN),
+    ("https://teams.microsoft.com/_#/l/meetup-join/19:meeting_AbC@thread.v2/0?" + CONTEXT, TEAMS),
+    ("https://teams.microsoft.com/_%23/l/meetup-join/19:meeting_AbC@thread.v2/0?" + CONTEXT, TEAMS),
+    ("https://teams.microsoft.com/v2/#/l/meetup-join/19:meeting_AbC@thread.v2/0?" + CONTEXT, TEAMS),
+    ("https://teams.microsoft.com/v2/?meetingjoin=true#/l/meetup-join/19:meeting_AbC@thread.v2/0?" + CONTEXT, TEAMS),
+    ("https://teams.microsoft.com/v2/l/meetup-join/19:meeting_AbC@thread.v2/0?" + CONTEXT, TEAMS),
+    (
+        "https://teams.microsoft.com/dl/launcher/launcher.html?url="
+        + quote("/_#/l/meetup-join/19:meeting_AbC@thread.v2/0?" + CONTEXT + "&anon=true", safe="")
+        + "&type=meetup-join&deeplinkId=1&directDl=true",
+        TEAMS,
+    ),
+    (
+        "https://teams.live.com/dl/launcher/launcher.html?url=%2F_%23%2Fmeet%2F9312345678901%3Fp%3DaB3&type=meet",
+        "https://teams.live.com/meet/9312345678901?p=aB3",
+    ),
+    (
+        "https://teams.microsoft.com/l/meetup-join/19%3a0d1e%40thread.tacv2/1699876543210",
+        "https://teams.microsoft.com/l/meetup-join/19%3a0d1e%40thread.tacv2/1699876543210",
+    ),
+    ("https://teams.live.com/meet/9312345678901?p=aB3", "https://teams.live.com/meet/9312345678901?p=aB3"),
+    ("https://teams.live.com/_#/meet/9312345678901?p=aB3", "https://teams.live.com/meet/9312345678901?p=aB3"),
+    ("https://teams.microsoft.com/meet/23412?p=aB3&x=1", "https://teams.microsoft.com/meet/23412?p=aB3"),
+    (TEAMS.replace("teams.microsoft.com", "gov.teams.microsoft.us"),) * 2,
+    (TEAMS.replace("teams.microsoft.com", "dod.teams.microsoft.us"),) * 2,
+    (TEAMS.replace("teams.microsoft.com", "teams.cloud.microsoft"),) * 2,
+    # Webex
+    (WEBEX, WEBEX),
+    ("https://acme.webex.com/acme/j.php?RGID=1&mtid=m0a1b2c3", WEBEX),
+    ("https://acme.webex.com/j.php?MTID=m0a1b2c3", "https://acme.webex.com/j.php?MTID=m0a1b2c3"),
+    ("https://acme.webex.com/meet/ana.ruiz", "https://acme.webex.com/meet/ana.ruiz"),
+    ("https://acme.webex.com/join/aruiz?from=mail", "https://acme.webex.com/join/aruiz"),
+    ("https://acme.my.webex.com/meet/aruiz", "https://acme.my.webex.com/meet/aruiz"),
+    ("https://web.webex.com/meet/aruiz", "https://web.webex.com/meet/aruiz"),
+    ("https://acme.webex.com/m/6f1b2c3d-0a1b-4c2d-8e3f-0123456789ab",) * 2,
+    (
+        "https://acme.webex.com/wbxmjs/joinservice/sites/acme/meeting/download/0a1b2c?siteurl=acme&MTID=m0a1",
+        "https://acme.webex.com/wbxmjs/joinservice/sites/acme/meeting/download/0a1b2c?MTID=m0a1",
+    ),
+    ("https://acme.webex.com/webappng/sites/acme/meeting/info/0a1b2c",) * 2,
+    # What people and mail programs put around a link
+    (f"  <{ZOOM}>\r\n", ZOOM),
+    (f"({ZOOM}).", ZOOM),
+    (f"**{ZOOM}**", ZOOM),
+    (f'"{ZOOM}"', ZOOM),
+    # Wrapped links
+    (f"https://eur01.safelinks.protection.outlook.com/?url={quote(ZOOM, safe='')}&data=05%7C0&reserved=0", ZOOM),
+    (f"https://eur01.safelinks.protection.outlook.com/?url={quote(TEAMS, safe='')}&amp;data=05", TEAMS),
+    (f"https://eur01.safelinks.protection.outlook.com/ap/t-59584e83/?url={quote(TEAMS, safe='')}", TEAMS),
+    (f"https://eur01.safelinks.protection.outlook.com/?url={quote(quote(ZOOM, safe=''), safe='')}&data=05", ZOOM),
+    (f"https://gcc02.safelinks.protection.office365.us/?url={quote(WEBEX, safe='')}", WEBEX),
+    (f"https://statics.teams.cdn.office.net/evergreen-assets/safelinks/1/l.html?url={quote(TEAMS, safe='')}", TEAMS),
+    (f"https://www.google.com/url?q={quote(ZOOM, safe='')}&sa=D&source=calendar", ZOOM),
+    (f"https://www.google.com/url?q={ZOOM}&sa=D", ZOOM),
+    (f"https://www.google.com/url?sa=t&url={quote(MEET, safe='')}", MEET),
+    (f"https://meet.google.com/linkredirect?authuser=0&dest={quote(ZOOM, safe='')}", ZOOM),
+    (f"https://urldefense.proofpoint.com/v1/url?u={quote(ZOOM, safe='')}&k=oIvRg1%3D%3D%0A", ZOOM),
+    (
+        "https://urldefense.proofpoint.com/v2/url?u=https-3A__acme.zoom.us_j_98765432100-3Fpwd-3DZm9v&d=DwMF-g&c=x",
+        ZOOM,
+    ),
+    (f"https://urldefense.com/v3/__{ZOOM}__;!!AbC!x-1_$", ZOOM),
+    (f"https://urldefense.com/v3/__{ZOOM.replace('//', '/')}__;!!AbC!x$", ZOOM),
+    (f"https://urldefense.com/v3/__{ZOOM.replace('?', '*')}__;{base64.b64encode(b'?').decode()}!!AbC!x$", ZOOM),
+    (
+        "https://urldefense.com/v3/__"
+        + TEAMS.replace("%", "*")
+        + f"__;{base64.urlsafe_b64encode(b'%' * TEAMS.count('%')).decode().rstrip('=')}!!AbC!x$",
+        TEAMS,
+    ),
+    (f"https://urldefense.com/v3/__{ZOOM.replace('://', '**B')}__;{base64.b64encode(b'://').decode()}!!A!x$", ZOOM),
+]
+
+NOT_MEETINGS = [
+    "",
+    "Room Alder",
+    "tel:+4930123456",
+    "Microsoft Teams Meeting",
+    # Look-alikes
+    "https://zoom.us.example.com/j/1",
+    "https://evilzoom.us/j/1",
+    "https://evil-zoom.us/j/1",
+    "https://zoom.us@evil.com/j/1",
+    "https://evil.com@zoom.us/j/1",
+    "https://user:pass@zoom.us/j/1",
+    "https://zoom.us\\@evil.com/j/1",
+    "https://evil.com\\.zoom.us/j/1",
+    "https://zoom.us:8443/j/1",
+    "https://zoom.us:80/j/1",
+    "http://zoom.us:443/j/1",
+    "https://zoom.us:x/j/1",
+    "https://z\u043e\u043em.us/j/1",
+    "https://zoom。us/j/1",
+    "https://xn--zm-fmca.us/j/1",
+    "https://\u017foom.us/j/1",
+    "https://..zoom.us/j/1",
+    "https://.zoom.us/j/1",
+    "https://evil.com/zoom.us/j/1",
+    "https://evil.com/?zoom.us/j/1",
+    "https://evil.com/#https://zoom.us",
+    "https://meet.google.com.evil.com/kzr-tmqe-xbw",
+    "https://teams-microsoft.com/l/meetup-join/19%3ameeting_AbC%40thread.v2/0",
+    "https://webex.com.evil.com/meet/ana",
+    "https://safelinks.protection.outlook.com.evil.com/",
+    "ftp://zoom.us/j/1",
+    "javascript:zoom.us/j/1",
+    "//zoom.us/j/1",
+    "ana@zoom.us",
+    "https://acme.zoom.example/j/98765432100?pwd=Zm9v",
+    "https://zoom.example/j/1",
+    "http://127.0.0.1:8100/rooms/abc",
+    # Pages of the services that are no meetings
+    "https://zoom.us",
+    "https://zoom.us/",
+    "https://zoom.us/join",
+    "https://zoom.us/j/",
+    "https://zoom.us/j/abc",
+    "https://zoom.us/download",
+    "https://zoom.us/u/acxyz",
+    "https://zoom.us/signin",
+    "https://zoom.us/meeting/register/tJ0",
+    "https://zoom.us/webinar/register/WN_a",
+    "https://zoom.us/rec/share/abc",
+    "https://support.zoom.us/hc/en-us/articles/201362663",
+    "https://zoom.us/j/../download",
+    "https://meet.google.com/",
+    "https://meet.google.com/new",
+    "https://meet.google.com/landing",
+    "https://meet.google.com/tel/kzr-tmqe-xbw",
+    "https://tel.meet/kzr-tmqe-xbw?pin=123",
+    "https://support.google.com/a/users/answer/9282720",
+    "https://teams.microsoft.com/l/channel/19%3a0d1e%40thread.tacv2/General",
+    "https://teams.microsoft.com/l/meeting/new?subject=x",
+    "https://teams.microsoft.com/meetingOptions/?organizerId=1&threadId=19_meeting_AbC@thread.v2",
+    "https://teams.microsoft.com/l/meetup-join/",
+    "https://teams.microsoft.com/l/chat/19%3ameeting_AbC%40thread.v2/0",
+    "https://teams.microsoft.com/_#/calendarv2",
+    "https://teams.microsoft.com/downloads",
+    "https://dialin.teams.microsoft.com/8551f4c1?id=1234",
+    "https://aka.ms/JoinTeamsMeeting",
+    "https://acme.webex.com/acme/j.php",
+    "https://acme.webex.com/acme/globalcallin.php?MTID=m0a1",
+    "https://acme.webex.com/cmp3300/webcomponents/widget/globalcallin/globalcallin.do?MTID=m0a1",
+    "https://help.webex.com/en-us/article/abc",
+    "https://www.webex.com/downloads.html",
+    # Wrapped, but not a meeting
+    "https://www.google.com/url?q=https%3A%2F%2Fevil.com%2Fj%2F1",
+    "https://www.google.com/url",
+    "https://www.google.com/search?q=https%3A%2F%2Fzoom.us%2Fj%2F1",
+    "https://urldefense.com/v3/__https://zoom.us/download__;!!A!x$",
+    "https://urldefense.com/v3/__https://zoom*us/j/1__;!A=!x$",
+    "https://urldefense.com/v3/__",
+    f"https://www.google.com:81/url?q={quote(ZOOM, safe='')}",
+    # More than a link
+    f"{ZOOM} {MEET}",
+    f"Join: {ZOOM}",
+    "https://zoom.us/j/1\x00",
+    "https://zoom.us/j/1\n2",
+    "https://zoom.us/j/1\ud800",
+]
+
+
+@pytest.mark.parametrize(("text", "url"), MEETINGS)
+def test_meetings_are_recognised_and_normalised(text: str, url: str) -> None:
+    """Every spelling of a meeting link becomes the same link."""
+    found = normalise_meeting_url(text)
+    assert found is not None
+    assert found.url == url
+    assert normalise_meeting_url(found.url) == found
+
+
+@pytest.mark.parametrize("text", NOT_MEETINGS)
+def test_everything_else_is_refused(text: str) -> None:
+    """Look-alike hosts, other pages of the services and text around a link are no meeting link."""
+    assert normalise_meeting_url(text) is None
+    assert meeting_service(text) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "service"), [(ZOOM, "zoom"), (MEET, "google_meet"), (TEAMS, "teams"), (WEBEX, "webex")]
+)
+def test_the_service_is_told(url: str, service: str) -> None:
+    """A meeting link says which service's it is."""
+    assert meeting_service(url) == service
+    assert normalise_meeting_url(url) == MeetingUrl(url=url, service=service)
+
+
+IN_TEXT = [
+    (f"Join: {ZOOM}.", ZOOM),
+    (f"Zoom:{ZOOM}", ZOOM),
+    (f"{ZOOM}, passcode 424242", ZOOM),
+    (f"{ZOOM};{MEET}", ZOOM),
+    (f"{MEET}{ZOOM}", MEET),
+    ("zoom.us/j/98765432100 (Ana)", "https://zoom.us/j/98765432100"),
+    ("Alder / meet.google.com/kzr-tmqe-xbw", MEET),
+    (f"会議{ZOOM}パスコード", ZOOM),
+    (f"[Join]({ZOOM})", ZOOM),
+    (f"[{ZOOM}]({ZOOM})", ZOOM),
+    (f"_{MEET}_ and **bold**", MEET),
+    (f"Join <{TEAMS}> or dial", TEAMS),
+    (f"Line\\n{ZOOM}\\nLine", ZOOM),
+    (f"\x00{ZOOM}\x00\ud800", ZOOM),
+    (f"Docs: https://docs.example/x, help https://zoom.us/download then {ZOOM} or {MEET}", ZOOM),
+    (f"https://zoom.us.evil.example/j/1 {MEET}", MEET),
+    ("https://zoom.us@evil.example/j/1", None),
+    ("https://evil.example/zoom.us/j/1", None),
+    ("ana@zoom.us/j/1", None),
+    ("z\u043e\u043em.us/j/1", None),
+    ("Find your number: https://zoom.us/u/abc", None),
+    (f"https://gateway.example/click?id=1&to={quote(ZOOM, safe='')}&sig=2", ZOOM),
+    (f"https://eur01.safelinks.protection.outlook.com/?url={ZOOM}&data=05", ZOOM),
+    (f'<p>Hi</p><a href="{ZOOM.replace("?", "?from=x&amp;")}">Join</a>', ZOOM),
+    (f"<a href='{ZOOM}'>{MEET}</a>", ZOOM),
+    (f"<a href={ZOOM}>Join</a>", ZOOM),
+    (f"<A HREF='https://evil.example/'>{MEET}</A>", MEET),
+    (f"<td>{MEET}<br></td>", MEET),
+    (f"&lt;{MEET}&gt;&nbsp;", MEET),
+    (f"{MEET}&nbsp;Thanks", MEET),
+    ("https&#58;&#47;&#47;meet.google.com&#x2F;kzr-tmqe-xbw", MEET),
+    (f"<!-- {ZOOM} --><style>a {{ background: url({ZOOM}) }}</style><p>{MEET}</p>", MEET),
+    (f"<script>var x = '{ZOOM}'</script>{MEET}", MEET),
+    (f"<!--[if mso]>{ZOOM}<![endif]--><!--[if !mso]><!-->{MEET}<!--<![endif]-->", MEET),
+    (f"<!-- never closed {MEET}", MEET),
+    (f'<a href="https://nam.safelinks.protection.outlook.com/?url={quote(TEAMS, safe="")}&amp;data=05%7C0">', TEAMS),
+    (f'<b><a href="https://urldefense.com/v3/__{ZOOM}__;!!AbC!x$">Join</a>', ZOOM),
+    ("No link at all", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("text", "url"), IN_TEXT)
+@pytest.mark.parametrize("field", ["location", "body", "title"])
+def test_links_are_found_in_every_kind_of_text(field: str, text: str, url: str | None) -> None:
+    """The first meeting link by place is found, in plain text, HTML and Markdown alike."""
+    fields = {"location": "", "body": "", "title": "", field: text}
+    assert find_meeting_url(conference=(), **fields) == url
+
+
+def test_the_fields_come_in_the_order_of_trust() -> None:
+    """Conference fields win over the location, that over the body, that over the title."""
+    assert find_meeting_url(conference=["tel:+1", MEET], location=ZOOM, body=TEAMS, title=WEBEX) == MEET
+    assert find_meeting_url(conference=["tel:+1"], location=ZOOM, body=TEAMS, title=WEBEX) == ZOOM
+    assert find_meeting_url(conference=[], location="Alder", body=TEAMS, title=WEBEX) == TEAMS
+    assert find_meeting_url(conference=[], location="", body="", title=WEBEX) == WEBEX
+
+
+def wrapped(link: str, times: int) -> str:
+    for _ in range(times):
+        link = f"https://eur01.safelinks.protection.outlook.com/?url={quote(link, safe='')}&data=05"
+    return link
+
+
+def test_wrappers_are_unwrapped_to_a_depth() -> None:
+    """A link wrapped up to five times is a meeting link; wrapped once more it is none."""
+    for times in range(MAX_WRAPPERS + 1):
+        assert meeting_service(wrapped(MEET, times)) == "google_meet"
+    assert meeting_service(wrapped(MEET, MAX_WRAPPERS + 1)) is None
+
+
+def test_links_are_bounded() -> None:
+    """A link longer than the limit is none, also when it would only become so by being escaped."""
+    assert meeting_service("https://zoom.us/j/1?pwd=" + "a" * MAX_LINK_LENGTH) is None
+    assert meeting_service("https://zoom.us/j/1?pwd=" + '"a' * (MAX_LINK_LENGTH // 3)) is None
+
+
+def test_more_hosts_of_a_known_service() -> None:
+    """A host added to a service counts as the service's own, over https, with its subdomains."""
+    links = MeetingLinks(extra={"zoom": ("zoom.example",)})
+    assert links.normalise_meeting_url("http://acme.zoom.example/j/1?x=2&pwd=a") == MeetingUrl(
+        url="https://acme.zoom.example/j/1?pwd=a", service="zoom"
+    )
+    assert links.meeting_service("https://zoom.example:8443/j/1") is None
+    assert links.meeting_service("https://zoom.example/download") is None
+    assert links.meeting_service(ZOOM) == "zoom"
+
+
+def test_a_service_of_the_operators_own() -> None:
+    """An origin added under a new name makes the pages below its path meetings, over that scheme and port only."""
+    links = MeetingLinks(extra={"sandbox": ("http://127.0.0.1:8100/rooms",)})
+    room = "http://127.0.0.1:8100/rooms/abc-1?key=a%20b"
+    assert links.normalise_meeting_url(room + "#top") == MeetingUrl(url=room, service="sandbox")
+    assert links.find_meeting_url(conference=(), location=f"Room: {room}.", body="", title="") == room
+    for refused in (
+        "https://127.0.0.1:8100/rooms/abc",
+        "http://127.0.0.1:8101/rooms/abc",
+        "http://127.0.0.1/rooms/abc",
+        "http://127.0.0.1:8100/rooms/",
+        "http://127.0.0.1:8100/admin",
+        "http://127.0.0.1:8100/rooms/../admin",
+        "http://127.0.0.1:8100/rooms/%2e%2e/admin",
+        "http://evil@127.0.0.1:8100/rooms/abc",
+    ):
+        assert links.meeting_service(refused) is None
+
+
+def test_a_port_without_a_scheme_serves_both() -> None:
+    """A host added with its port is met there over http as over https; the link stays as it is."""
+    links = MeetingLinks(extra={"sandbox": ("localhost:8100",), "plain": ("http://rooms.example:80",)})
+    for url in ("http://localhost:8100/rooms/a", "https://localhost:8100/rooms/a", "http://rooms.example/a"):
+        found = links.normalise_meeting_url(url)
+        assert found is not None
+        assert found.url == url
+    assert links.meeting_service("https://rooms.example/a") is None
+
+
+@pytest.mark.parametrize("entry", ["", "zoom.example/rooms", "ftp://zoom.example", "a b", "u@zoom.example", "zoom..x"])
+def test_a_bad_extra_host_is_refused(entry: str) -> None:
+    """What is no host, host with port or origin raises at once, not when the first link comes by."""
+    with pytest.raises(ValueError, match="zoom meetings"):
+        MeetingLinks(extra={"zoom": (entry,)})
+
+
+MEGABYTES = 5_000_000
+HOSTILE = [
+    "https://",
+    "https://zoom.us/j/",
+    "https://zoom.us/j/x ",
+    "https://zoom.us/j/1?",
+    "https://www.google.com/url?q=",
+    "https://urldefense.com/v3/__**_",
+    "https%25",
+    "http" + "%25" * 9,
+    "a.",
+    "a-",
+    "a. ",
+    " a.b.c.d.e.f/",
+    "<!--",
+    "<style",
+    "<script>",
+    "<!---->",
+    "<a href=",
+    "&amp;",
+    "&#",
+    "%2525",
+    "_",
+    "((((",
+    "https://teams.microsoft.com/l/meetup-join/%2525253a ",
+    "\x00\ud800",
+]
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_megabytes_of_hostile_text_are_read_through(unit: str) -> None:
+    """Five megabytes of anything come to an end: with quadratic work anywhere this test would take hours."""
+    text = unit * (MEGABYTES // len(unit))
+    assert find_meeting_url(conference=(), location="", body=text, title="") is None
+    assert normalise_meeting_url(text) is None
+
+
+FRAGMENTS = (
+    'https:// http:// zoom.us /j/ /my/ 1 ?pwd= & % %25 %2e = . ~ # /_# /l/meetup-join/19%3aa%40b/0 ?context= { } " '
+    "meet.google.com/abc-defg-hij \\ ; &amp; https://urldefense.com/v3/__ __; !! * 127.0.0.1:8100/ "
+    "teams.microsoft.com :443 @ \ud800"
+)
+TEXTS = st.one_of(
+    st.text(), st.lists(st.one_of(st.sampled_from(FRAGMENTS.split()), st.text(max_size=2)), max_size=12).map("".join)
+)
+CONFIGURED = MeetingLinks(extra={"sandbox": ("127.0.0.1:8100",)})
+
+
+@given(TEXTS)
+def test_no_text_raises_and_normalising_twice_changes_nothing(text: str) -> None:
+    """Whatever comes in, either there is no meeting link or one that normalises to itself."""
+    found = CONFIGURED.normalise_meeting_url(text)
+    assert found is None or CONFIGURED.normalise_meeting_url(found.url) == found
+    url = CONFIGURED.find_meeting_url(conference=[text], location=text, body=text, title=text)
+    again = CONFIGURED.find_meeting_url(conference=(), location=f"Join {url} now", body="", title="")
+    assert again == url
+
+
+@given(
+    st.sampled_from(
+        [
+            "https://zoom.us/j/1?pwd=",
+            "https://zoom.us/my/",
+            "https://acme.webex.com/acme/j.php?MTID=",
+            f"{JOIN}?context=",
+            "https://teams.microsoft.com/l/meetup-join/19:",
+            "https://teams.live.com/meet/1?p=",
+            "http://127.0.0.1:8100/rooms/",
+            "http://127.0.0.1:8100/rooms/a?",
+        ]
+    ),
+    TEXTS,
+)
+def test_any_ending_of_a_link_normalises_to_a_fixed_point(start: str, rest: str) -> None:
+    """A known link with anything behind it is refused, or becomes a link of printable ASCII that stays as it is."""
+    found = CONFIGURED.normalise_meeting_url(start + rest)
+    if found is not None:
+        assert found.url.isascii()
+        assert found.url.isprintable()
+        assert " " not in found.url
+        assert CONFIGURED.normalise_meeting_url(found.url) == found
+
+
+def test_every_row_of_the_table_has_a_case() -> None:
+    """A service that is added to the table is added to the cases here too."""
+    assert {meeting_service(text) for text, _ in MEETINGS} == {service.name for service in SERVICES}
