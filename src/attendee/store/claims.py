@@ -1,0 +1,106 @@
+"""Due work: rows are their own queue. A claim is a lease, not a lock: it outlives no dead worker.
+
+`claim_due` counts the attempt when it claims, so that a row that kills its worker can't loop unseen; `settle` takes
+effect in the transaction of the work's own effects and only for the holder of the claim; `wake` makes a row due now,
+and a wake during the work is not lost to the settling of it.
+"""
+
+import secrets
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, Table, case, func, literal, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from attendee.errors import ClaimLost
+from attendee.store.columns import UtcDateTime
+from attendee.store.database import wake_after_commit
+
+# Long enough for one request to a slow platform, short enough that a dead worker's rows are taken over soon.
+LEASE = timedelta(seconds=60)
+
+
+async def claim_due(
+    tx: AsyncConnection,
+    table: Table,
+    *,
+    now: datetime,
+    limit: int,
+    excluding: Mapping[str, Collection[str]] | None = None,
+) -> list[Row[Any]]:
+    """The rows that are due, at most `limit`, longest due first, now claimed for `LEASE`.
+
+    `excluding` names for a column the values whose rows are left to be claimed later: those who have their share of
+    what is in flight already.
+    """
+    due = select(table.c.id).where(
+        table.c.due_at <= now, or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now)
+    )
+    for column, values in (excluding or {}).items():
+        if values:
+            due = due.where(table.c[column].not_in(values))
+    chosen = due.order_by(table.c.due_at, table.c.id).limit(limit).with_for_update(skip_locked=True).cte("due")
+    claimed = await tx.execute(
+        update(table)
+        .where(table.c.id == chosen.c.id)
+        .values(claim_id=secrets.token_hex(8), claimed_until=now + LEASE, attempts=table.c.attempts + 1)
+        .returning(*table.c)
+    )
+    return list(claimed.all())
+
+
+async def renew(tx: AsyncConnection, table: Table, *, row_id: str, claim_id: str, now: datetime) -> None:
+    """Another `LEASE` from now on for long work. Raises ClaimLost."""
+    done = await tx.execute(
+        update(table).where(table.c.id == row_id, table.c.claim_id == claim_id).values(claimed_until=now + LEASE)
+    )
+    if done.rowcount == 0:
+        raise ClaimLost(row_id)
+
+
+async def settle(
+    tx: AsyncConnection,
+    table: Table,
+    *,
+    row_id: str,
+    claim_id: str,
+    wakes: int,
+    next_due_at: datetime | None,
+    succeeded: bool,
+    hold_until: datetime | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> None:
+    """Ends a claim: the row is due again at `next_due_at`, or at once if it was woken since it was claimed.
+
+    Until `hold_until` nothing claims it, however often it is woken. `values` are stored with it. Raises ClaimLost,
+    which rolls the work back.
+    """
+    kept = case((table.c.wakes == wakes, literal(next_due_at, UtcDateTime)), else_=table.c.due_at)
+    done = await tx.execute(
+        update(table)
+        .where(table.c.id == row_id, table.c.claim_id == claim_id)
+        .values(
+            claim_id=None,
+            claimed_until=hold_until,
+            due_at=kept,
+            attempts=0 if succeeded else table.c.attempts,
+            **(values or {}),
+        )
+    )
+    if done.rowcount == 0:
+        raise ClaimLost(row_id)
+
+
+async def wake(tx: AsyncConnection, table: Table, row_id: str, *, now: datetime) -> None:
+    """Makes a row due now; one that is being worked on is due once more after that."""
+    await tx.execute(update(table).where(table.c.id == row_id).values(due_at=now, wakes=table.c.wakes + 1))
+    wake_after_commit(tx, table.name)
+
+
+async def next_due_at(tx: AsyncConnection, table: Table, *, after: datetime) -> datetime | None:
+    """When a row that can't be claimed now first can be: it falls due, or its claim or pause ends; else None."""
+    falls_due = select(func.min(table.c.due_at)).where(table.c.due_at > after).scalar_subquery()
+    is_let_go = select(func.min(table.c.claimed_until)).where(table.c.claimed_until > after).scalar_subquery()
+    times = (await tx.execute(select(falls_due, is_let_go))).one()
+    return min((time for time in times if time is not None), default=None)

@@ -1,0 +1,162 @@
+"""Column types that keep a promise: instants that are aware, JSON that is text, secrets that are sealed."""
+
+import base64
+import binascii
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, LargeBinary, Text
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_KEY_BYTES = 32
+_KEY_ID_BYTES = 4
+_NONCE_BYTES = 12
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware instant in UTC, to the microsecond, on both databases. A naive value is refused.
+
+    SQLite has no type for it and would give naive values back, so there it is a count of microseconds since 1970,
+    which also sorts and compares as it should.
+    """
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(BigInteger())
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = f"A naive datetime can't be stored: {value!r}."
+            raise ValueError(message)
+        if dialect.name == "sqlite":
+            return (value - _EPOCH) // _MICROSECOND
+        return value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return _EPOCH + timedelta(microseconds=value)
+        return value.astimezone(UTC)  # type: ignore[no-any-return]  # asyncpg answers in UTC already; this only swaps its own UTC object for Python's
+
+
+class Json(TypeDecorator[Any]):
+    """A JSON value, kept as text: both databases give it back as it was, and NUL characters inside stay escaped."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002  # the base class names it
+        return None if value is None else orjson.dumps(value).decode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002  # the base class names it
+        return None if value is None else orjson.loads(value)
+
+
+class Sealed(bytes):
+    """An encrypted secret. It opens only with the key ring, and only as the column and row that it was sealed for."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Sealed(***)"
+
+
+class SealedText(TypeDecorator[Sealed]):
+    """A column of sealed secrets."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Sealed | None:  # noqa: ARG002  # the base class names it
+        return None if value is None else Sealed(value)
+
+
+class WrongKey(Exception):
+    """A sealed value does not open with any of the keys, or it was sealed for another row."""
+
+
+class KeyRing:
+    """Seals and opens secrets with AES-256-GCM; the first key seals, every key opens.
+
+    Each value carries the id of its key in front, and is bound to its table, column and row: copied to another row, it
+    does not open there.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """`keys` are 32 bytes each, in base64. Raises ValueError, with a text for the operator, for anything else."""
+        if not keys:
+            message = "at least one key is needed; `attendee encryption generate` makes one"
+            raise ValueError(message)
+        self._ciphers: dict[bytes, AESGCM] = {}
+        for number, text in enumerate(keys, start=1):
+            key = _decode_key(text, number=number)
+            self._ciphers[_key_id(key)] = AESGCM(key)
+        self._sealing_id = next(iter(self._ciphers))
+
+    @staticmethod
+    def generate_key() -> str:
+        """A new key, in the form that the constructor takes."""
+        return base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
+
+    def seal(self, secret: str, *, table: str, column: str, row_id: str) -> Sealed:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed = self._ciphers[self._sealing_id].encrypt(nonce, secret.encode(), _bound_to(table, column, row_id))
+        return Sealed(self._sealing_id + nonce + sealed)
+
+    def open(self, sealed: Sealed, *, table: str, column: str, row_id: str) -> str:
+        """The secret. Raises WrongKey."""
+        key_id, rest = bytes(sealed[:_KEY_ID_BYTES]), bytes(sealed[_KEY_ID_BYTES:])
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            message = f"{table}.{column} was encrypted with a key that is not among ATTENDEE_ENCRYPTION_KEYS."
+            raise WrongKey(message)
+        try:
+            opened = cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], _bound_to(table, column, row_id))
+        except InvalidTag:
+            message = f"{table}.{column} does not open: it was changed, or sealed for another row."
+            raise WrongKey(message) from None
+        return opened.decode()
+
+    def __repr__(self) -> str:
+        return f"KeyRing({len(self._ciphers)} keys, ***)"
+
+
+def _decode_key(text: str, *, number: int) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != _KEY_BYTES:
+        message = f"key {number} is not 32 bytes in base64; `attendee encryption generate` makes one"
+        raise ValueError(message)
+    return key
+
+
+def _key_id(key: bytes) -> bytes:
+    return sha256(b"attendee key id" + key).digest()[:_KEY_ID_BYTES]
+
+
+def _bound_to(table: str, column: str, row_id: str) -> bytes:
+    return f"{table}.{column}:{row_id}".encode()
+
+
+def one_of(column: str, states: type[StrEnum]) -> CheckConstraint:
+    """A CHECK that the column holds one of these states and nothing else."""
+    allowed = ", ".join(f"'{state.value}'" for state in states)
+    return CheckConstraint(f"{column} IN ({allowed})", name=f"{column}_known")

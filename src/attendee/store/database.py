@@ -1,0 +1,196 @@
+"""One database behind a URL: SQLite on a laptop, PostgreSQL for many machines, the same code above it."""
+
+import fcntl
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+# The short commands of the command line write beside a serving process: they wait in line this long.
+_SQLITE_BUSY_MILLISECONDS = 30_000
+_SQLITE_READERS = 8
+_POSTGRESQL_CONNECTIONS = 20
+_POOL_WAIT_SECONDS = 60
+_WAKES = "wakes"
+
+
+class SchemaOutdated(Exception):
+    """The database's schema is not the one of this version: `attendee migrate` brings it up."""
+
+
+class AlreadyServed(Exception):
+    """Another process serves this SQLite file."""
+
+
+class Database:
+    """Gives out transactions. Wake-ups asked for inside one (`wake_after_commit`) are told once it has committed.
+
+    SQLite has one writer at a time by nature, so one connection of ours writes, and writers wait in line for it
+    instead of spinning on the file's lock; readers have their own connections and never wait.
+    """
+
+    def __init__(self, url: str) -> None:
+        """`url` is sqlite:///FILE or postgresql://...; `sslmode` in it is understood. Raises ValueError."""
+        parsed = _with_driver(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._url = parsed
+        self._listeners: list[Callable[[str], None]] = []
+        if self.is_sqlite:
+            self._writer = create_async_engine(parsed, pool_size=1, max_overflow=0, pool_timeout=_POOL_WAIT_SECONDS)
+            self._reader = create_async_engine(
+                parsed, pool_size=_SQLITE_READERS, max_overflow=0, pool_timeout=_POOL_WAIT_SECONDS
+            )
+            _prepare_sqlite(self._writer, begin="BEGIN IMMEDIATE", query_only=False)
+            _prepare_sqlite(self._reader, begin="BEGIN", query_only=True)
+        else:
+            self._writer = self._reader = create_async_engine(
+                parsed.difference_update_query(["sslmode"]),
+                pool_size=_POSTGRESQL_CONNECTIONS,
+                max_overflow=0,
+                pool_timeout=_POOL_WAIT_SECONDS,
+                pool_pre_ping=True,
+                connect_args=_postgresql_arguments(parsed),
+            )
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine that writes: for migrations, and for tests that stop it between two statements."""
+        return self._writer
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+        """A transaction that may write: committed at the end, rolled back by an exception."""
+        async with self._writer.connect() as connection:
+            wakes: set[str] = set()
+            connection.info[_WAKES] = wakes
+            async with connection.begin():
+                yield connection
+        for work in wakes:
+            for tell in self._listeners:
+                tell(work)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[AsyncConnection]:
+        """A transaction that only reads."""
+        async with self._reader.connect() as connection, connection.begin():
+            yield connection
+
+    def on_wake(self, tell: Callable[[str], None]) -> None:
+        """Calls `tell` with the name of a table whenever a committed transaction made work in it due."""
+        self._listeners.append(tell)
+
+    async def close(self) -> None:
+        await self._writer.dispose()
+        await self._reader.dispose()
+
+    async def check_schema(self) -> None:
+        """Raises SchemaOutdated unless the schema is this version's."""
+        async with self.reading() as tx:
+            current = await tx.run_sync(lambda connection: MigrationContext.configure(connection).get_current_heads())
+        if set(current) != set(ScriptDirectory(str(_MIGRATIONS)).get_heads()):
+            message = "The database's schema is not the one of this version: run `attendee migrate` first."
+            raise SchemaOutdated(message)
+
+    def hold_alone(self) -> "SoleServer":
+        """The right to serve this SQLite file. Raises AlreadyServed while another process has it."""
+        assert self._url.database is not None, "a SQLite URL without a file is refused by __init__"
+        return SoleServer(Path(self._url.database + ".lock"))
+
+
+class SoleServer:
+    """Held by the one process that serves a SQLite file; the system lets go of it when the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            message = f"Another attendee process already serves {path.name.removesuffix('.lock')}."
+            raise AlreadyServed(message) from None
+
+    def release(self) -> None:
+        self._file.close()
+
+
+def wake_after_commit(tx: AsyncConnection, work: str) -> None:
+    """Notes that this transaction makes work in the table `work` due; told to the listeners after the commit."""
+    tx.info[_WAKES].add(work)
+
+
+async def migrate(url: str) -> None:
+    """Brings the schema up to this version's. Safe to run twice, and from two processes at once on PostgreSQL."""
+    database = Database(url)
+    try:
+        async with database.transaction() as tx:
+            await tx.run_sync(_upgrade)
+    finally:
+        await database.close()
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # One at a time: two machines of a new version may start in the same second.
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7338117)")
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _with_driver(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        message = "not a database URL; sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME is"
+        raise ValueError(message) from None
+    backend = parsed.drivername.partition("+")[0]
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            message = "SQLite needs a file: sqlite:///FILE"
+            raise ValueError(message)
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if backend in {"postgresql", "postgres"}:
+        return parsed.set(drivername="postgresql+asyncpg")
+    message = f"{backend} is not a database that is known here; sqlite and postgresql are"
+    raise ValueError(message)
+
+
+def _postgresql_arguments(url: URL) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"server_settings": {"application_name": "attendee", "timezone": "UTC", "jit": "off"}}
+    mode = url.query.get("sslmode")
+    if mode is not None:
+        arguments["ssl"] = mode
+    return arguments
+
+
+def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool) -> None:
+    def connected(connection: Any, _record: object) -> None:
+        # The driver must not open transactions of its own: it would make them deferred, and two of those that both
+        # read and then write can't both go on.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MILLISECONDS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # In WAL mode NORMAL loses nothing to a crash of the process, and only the last commits to a power cut;
+        # FULL costs a disk flush a commit and keeps those too. Acknowledged means kept, so FULL.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        if query_only:
+            cursor.execute("PRAGMA query_only = ON")
+        cursor.close()
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "begin", begun)

@@ -1,0 +1,159 @@
+"""Projects, the keys that open their API, and the secrets that sign their webhooks."""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Self
+
+from sqlalchemy import Row, Select, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from attendee.errors import Invalid, NotFound
+from attendee.model import KeyId, ProjectId, new_id
+from attendee.store.columns import KeyRing
+from attendee.store.tables import api_keys, projects, signing_secrets
+
+_KEY_PREFIX = "att_"
+_SECRET_BYTES = 32
+_NAME_CHARACTERS = 200
+# Enough to see whether a key is still in use, and one write an hour instead of one a request.
+_USE_RECORDED_EVERY = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    id: ProjectId
+    name: str
+    created_at: datetime
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> Self:
+        return cls(**row._mapping)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as stored: never the key itself. `last_used_at` is to the hour; None means never used."""
+
+    id: KeyId
+    project_id: ProjectId
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None
+    disabled_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> Self:
+        return cls(**row._mapping)
+
+    def is_use_recorded(self, *, now: datetime) -> bool:
+        """Whether `last_used_at` is recent enough to be left as it is."""
+        return self.last_used_at is not None and now - self.last_used_at < _USE_RECORDED_EVERY
+
+
+async def create(tx: AsyncConnection, name: str, *, key_ring: KeyRing, now: datetime) -> Project:
+    """A new project with its signing secret. Raises Invalid for a name that is blank, too long or taken."""
+    _check_name(name)
+    project = Project(ProjectId(new_id("proj_")), name, now)
+    try:
+        async with tx.begin_nested():
+            await tx.execute(insert(projects).values(id=project.id, name=name, created_at=now))
+    except IntegrityError:
+        raise Invalid("name", f"A project named {name!r} exists already; choose another name.") from None
+    secret_id = new_id("sec_")
+    secret = base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+    sealed = key_ring.seal(secret, table=signing_secrets.name, column="secret", row_id=secret_id)
+    await tx.execute(insert(signing_secrets).values(id=secret_id, project_id=project.id, secret=sealed, created_at=now))
+    return project
+
+
+async def all_projects(tx: AsyncConnection) -> Sequence[Project]:
+    """Every project, oldest first."""
+    rows = await tx.execute(select(projects).order_by(projects.c.created_at, projects.c.id))
+    return [Project.from_row(row) for row in rows]
+
+
+async def get_by_name(tx: AsyncConnection, name: str) -> Project:
+    """The project of that name. Raises NotFound."""
+    row = (await tx.execute(select(projects).where(projects.c.name == name))).one_or_none()
+    if row is None:
+        raise NotFound("Project")
+    return Project.from_row(row)
+
+
+async def create_key(tx: AsyncConnection, project_id: ProjectId, *, name: str, now: datetime) -> tuple[ApiKey, str]:
+    """A new key: as stored, and the key itself, which nobody can be shown again. Raises Invalid for its name."""
+    _check_name(name)
+    secret = _KEY_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+    key = ApiKey(KeyId(new_id("key_")), project_id, name, created_at=now, last_used_at=None, disabled_at=None)
+    await tx.execute(
+        insert(api_keys).values(id=key.id, project_id=project_id, name=name, key_hash=_key_hash(secret), created_at=now)
+    )
+    return key, secret
+
+
+async def keys(tx: AsyncConnection, *, project_id: ProjectId | None = None) -> Sequence[ApiKey]:
+    """The keys of a project, or of all projects for None, disabled ones too, oldest first."""
+    query = _select_keys().order_by(api_keys.c.created_at, api_keys.c.id)
+    if project_id is not None:
+        query = query.where(api_keys.c.project_id == project_id)
+    return [ApiKey.from_row(row) for row in await tx.execute(query)]
+
+
+async def disable_key(tx: AsyncConnection, key_id: str, *, now: datetime) -> ApiKey:
+    """The key, which opens nothing from now on; disabling it twice changes nothing. Raises NotFound."""
+    await tx.execute(
+        update(api_keys).where(api_keys.c.id == key_id, api_keys.c.disabled_at.is_(None)).values(disabled_at=now)
+    )
+    row = (await tx.execute(_select_keys().where(api_keys.c.id == key_id))).one_or_none()
+    if row is None:
+        raise NotFound("Key")
+    return ApiKey.from_row(row)
+
+
+async def authenticate(tx: AsyncConnection, secret: str) -> ApiKey | None:
+    """What the key opens; None when it is unknown or disabled."""
+    row = (
+        await tx.execute(
+            _select_keys().where(api_keys.c.key_hash == _key_hash(secret), api_keys.c.disabled_at.is_(None))
+        )
+    ).one_or_none()
+    return None if row is None else ApiKey.from_row(row)
+
+
+async def record_use(tx: AsyncConnection, key_id: KeyId, *, now: datetime) -> None:
+    """Notes that a key is in use, unless another request did so within the hour."""
+    stale = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at <= now - _USE_RECORDED_EVERY)
+    await tx.execute(update(api_keys).where(api_keys.c.id == key_id, stale).values(last_used_at=now))
+
+
+async def live_secrets(tx: AsyncConnection, project_id: ProjectId, *, key_ring: KeyRing) -> Sequence[str]:
+    """The secrets that sign the project's webhooks, in base64, oldest first. Raises WrongKey."""
+    rows = await tx.execute(
+        select(signing_secrets.c.id, signing_secrets.c.secret)
+        .where(signing_secrets.c.project_id == project_id)
+        .order_by(signing_secrets.c.created_at, signing_secrets.c.id)
+    )
+    return [key_ring.open(row.secret, table=signing_secrets.name, column="secret", row_id=row.id) for row in rows]
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or "\x00" in name:
+        raise Invalid("name", "A name must not be blank.")
+    if len(name) > _NAME_CHARACTERS:
+        raise Invalid("name", f"A name has at most {_NAME_CHARACTERS} characters.")
+
+
+def _key_hash(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()
+
+
+def _select_keys() -> Select[Any]:
+    columns = api_keys.c
+    return select(
+        columns.id, columns.project_id, columns.name, columns.created_at, columns.last_used_at, columns.disabled_at
+    )

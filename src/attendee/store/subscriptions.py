@@ -1,0 +1,155 @@
+"""Webhook subscriptions: where a project, or one of its bots, wants to be told of what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from attendee.errors import Invalid, NotAllowed, NotFound
+from attendee.model import BotId, ProjectId, SubscriptionId, Trigger, new_id
+from attendee.store import deliveries
+from attendee.store.tables import projects, webhook_subscriptions
+
+MOST_A_PROJECT = 10
+MOST_A_BOT = 10
+
+_DUPLICATE_URL = "A webhook with this url exists in the project already; change its triggers instead."
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A webhook endpoint and what it is told of. With `bot_id` it hears of that bot only."""
+
+    id: SubscriptionId
+    project_id: ProjectId
+    bot_id: BotId | None
+    url: str
+    triggers: tuple[Trigger, ...]
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> Self:
+        values = dict(row._mapping)
+        values["triggers"] = tuple(Trigger(trigger) for trigger in values["triggers"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSubscription:
+    url: str
+    triggers: Sequence[Trigger]
+
+
+def of_project(project_id: ProjectId) -> Select[Any]:
+    """The query for the subscriptions of a project; those of its bots are not among them."""
+    return select(webhook_subscriptions).where(
+        webhook_subscriptions.c.project_id == project_id, webhook_subscriptions.c.bot_id.is_(None)
+    )
+
+
+async def create(tx: AsyncConnection, new: NewSubscription, *, project_id: ProjectId, now: datetime) -> Subscription:
+    """A new, active subscription. Raises Invalid for a url that is taken, NotAllowed when the project has its fill."""
+    # Locked, so that two requests at once can't both be the tenth.
+    await tx.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update(key_share=True))
+    among = of_project(project_id).subquery()
+    present = (await tx.execute(select(func.count()).select_from(among))).scalar_one()
+    if present >= MOST_A_PROJECT:
+        message = f"A project has at most {MOST_A_PROJECT} webhooks; delete one first."
+        raise NotAllowed(message)
+    try:
+        async with tx.begin_nested():
+            stored = await tx.execute(
+                insert(webhook_subscriptions)
+                .values(_values(new, project_id=project_id, bot_id=None, now=now))
+                .returning(*webhook_subscriptions.c)
+            )
+            return Subscription.from_row(stored.one())
+    except IntegrityError:
+        raise Invalid("url", _DUPLICATE_URL) from None
+
+
+async def create_for_bot(
+    tx: AsyncConnection, wanted: Sequence[NewSubscription], *, bot_id: BotId, project_id: ProjectId, now: datetime
+) -> None:
+    """Subscriptions that hear of this bot, instead of the project's. They go with the bot."""
+    if wanted:
+        values = [_values(new, project_id=project_id, bot_id=bot_id, now=now) for new in wanted]
+        await tx.execute(insert(webhook_subscriptions), values)
+
+
+async def get(
+    tx: AsyncConnection, subscription_id: str, *, project_id: ProjectId, for_update: bool = False
+) -> Subscription:
+    """The project's subscription. Raises NotFound, for another project's and for a bot's own too."""
+    query = of_project(project_id).where(webhook_subscriptions.c.id == subscription_id)
+    if for_update:
+        query = query.with_for_update(key_share=True)
+    row = (await tx.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound("Webhook")
+    return Subscription.from_row(row)
+
+
+async def change(
+    tx: AsyncConnection,
+    subscription: Subscription,
+    *,
+    url: str | None = None,
+    triggers: Sequence[Trigger] | None = None,
+    is_active: bool | None = None,
+    now: datetime,
+) -> Subscription:
+    """Replaces what is not None. What is still to be delivered follows: to the new url, held, or let go again.
+
+    Raises Invalid for a url that is taken.
+    """
+    values: dict[str, Any] = {"updated_at": now}
+    if url is not None:
+        values["url"] = url
+    if triggers is not None:
+        values["triggers"] = [trigger.value for trigger in triggers]
+    if is_active is not None:
+        values["is_active"] = is_active
+    try:
+        async with tx.begin_nested():
+            stored = await tx.execute(
+                update(webhook_subscriptions)
+                .where(webhook_subscriptions.c.id == subscription.id)
+                .values(**values)
+                .returning(*webhook_subscriptions.c)
+            )
+            changed = Subscription.from_row(stored.one())
+    except IntegrityError:
+        raise Invalid("url", _DUPLICATE_URL) from None
+    if changed.url != subscription.url:
+        await deliveries.retarget(tx, changed.id, url=changed.url)
+    if changed.is_active and not subscription.is_active:
+        await deliveries.resume(tx, changed.id, now=now)
+    elif subscription.is_active and not changed.is_active:
+        await deliveries.hold(tx, changed.id)
+    return changed
+
+
+async def remove(tx: AsyncConnection, subscription: Subscription, *, now: datetime) -> None:
+    """Deletes the subscription; what was still to be delivered to it has failed, and the record of it stays."""
+    await deliveries.abandon(tx, subscription.id, now=now)
+    await tx.execute(delete(webhook_subscriptions).where(webhook_subscriptions.c.id == subscription.id))
+
+
+def _values(new: NewSubscription, *, project_id: ProjectId, bot_id: BotId | None, now: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id("webhook_"),
+        "project_id": project_id,
+        "bot_id": bot_id,
+        "url": new.url,
+        "triggers": [trigger.value for trigger in new.triggers],
+        "is_active": True,
+        "created_at": now,
+        "updated_at": now,
+    }

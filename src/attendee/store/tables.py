@@ -1,0 +1,316 @@
+"""Every table and every rule that the database itself enforces.
+
+Rows that fall due are the queue (`claims.py`): calendars, channels, bots and deliveries share the columns of
+`_due_work`. Times are aware UTC; secrets are sealed; JSON is text.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    and_,
+    not_,
+)
+
+from attendee.model import FINISHED_BOT_STATES, ActivityKind, BotState, CalendarState, DeliveryState, Platform
+from attendee.store.columns import Json, SealedText, UtcDateTime, one_of
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives row numbers to INTEGER keys only.
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _due_work() -> tuple[Column[Any], ...]:
+    """The columns of a claim. Nothing is due while `due_at` is null; `claimed_until` without a claim is a pause."""
+    return (
+        Column("due_at", UtcDateTime),
+        Column("claim_id", String),
+        Column("claimed_until", UtcDateTime),
+        Column("attempts", Integer, nullable=False, server_default="0"),
+        Column("wakes", Integer, nullable=False, server_default="0"),
+    )
+
+
+def _index_due_work(table: Table) -> None:
+    for name, column in (("due", table.c.due_at), ("claimed", table.c.claimed_until)):
+        kept = column.is_not(None)
+        Index(f"ix_{table.name}_{name}", column, table.c.id, postgresql_where=kept, sqlite_where=kept)
+
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String, nullable=False),
+    # The SHA-256 of a key of 256 random bits: it needs no salt and can be looked up.
+    Column("key_hash", String, nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime),
+    Column("disabled_at", UtcDateTime),
+)
+
+signing_secrets = Table(
+    "signing_secrets",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("secret", SealedText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+calendars = Table(
+    "calendars",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False),
+    Column("platform", String, nullable=False),
+    Column("platform_uuid", String),
+    Column("deduplication_key", String),
+    Column("metadata", Json),
+    Column("client_id", String, nullable=False),
+    Column("client_secret", SealedText, nullable=False),
+    Column("refresh_token", SealedText, nullable=False),
+    # Raised by every PATCH: what a sync with older credentials has learned is thrown away.
+    Column("credentials_version", Integer, nullable=False, server_default="1"),
+    Column("access_token", SealedText),
+    Column("access_token_expires_at", UtcDateTime),
+    Column("state", String, nullable=False),
+    Column("connection_failure_data", Json),
+    Column("cursor", Text),
+    # What the last full listing covered; changes beyond it are not believed to be in the window.
+    Column("listed_from", UtcDateTime),
+    Column("listed_until", UtcDateTime),
+    Column("next_listing_at", UtcDateTime),
+    # The largest updated_at that an event of this calendar has: the next is larger, also when the clock steps back.
+    Column("events_stamped_at", UtcDateTime),
+    Column("last_attempted_sync_at", UtcDateTime),
+    Column("last_successful_sync_at", UtcDateTime),
+    Column("last_error", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    *_due_work(),
+    UniqueConstraint("project_id", "deduplication_key"),
+    Index("ix_calendars_project_id_created_at_id", "project_id", "created_at", "id"),
+    one_of("platform", Platform),
+    one_of("state", CalendarState),
+    CheckConstraint("(state = 'disconnected') = (connection_failure_data IS NOT NULL)", name="failure_told"),
+    CheckConstraint("(access_token IS NULL) = (access_token_expires_at IS NULL)", name="access_token_whole"),
+    CheckConstraint("(listed_from IS NULL) = (listed_until IS NULL)", name="listing_whole"),
+)
+_index_due_work(calendars)
+
+# An event of the platform that could not be stored as it is, and why.
+set_aside_events = Table(
+    "set_aside_events",
+    metadata,
+    Column("calendar_id", ForeignKey(calendars.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("platform_uuid", String, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("calendar_id", ForeignKey(calendars.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("platform_channel_id", String, nullable=False, unique=True),
+    Column("resource_id", String),
+    Column("secret", SealedText, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    *_due_work(),
+)
+_index_due_work(channels)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False),
+    Column("calendar_id", ForeignKey(calendars.c.id, ondelete="CASCADE"), nullable=False),
+    Column("platform_uuid", String, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("meeting_url", Text),
+    Column("start_time", UtcDateTime, nullable=False),
+    Column("end_time", UtcDateTime, nullable=False),
+    Column("start_date", Date),
+    Column("end_date", Date),
+    Column("is_deleted", Boolean, nullable=False),
+    # Both are JSON text that goes into answers as it is, without being parsed.
+    Column("attendees", Text, nullable=False),
+    Column("raw", Text, nullable=False),
+    Column("ical_uid", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("calendar_id", "platform_uuid"),
+    Index("ix_events_calendar_id_updated_at_id", "calendar_id", "updated_at", "id"),
+    Index("ix_events_calendar_id_start_time_id", "calendar_id", "start_time", "id"),
+    Index("ix_events_project_id_updated_at_id", "project_id", "updated_at", "id"),
+    Index("ix_events_project_id_start_time_id", "project_id", "start_time", "id"),
+    CheckConstraint("(start_date IS NULL) = (end_date IS NULL)", name="all_day_whole"),
+    CheckConstraint("start_time <= end_time", name="in_order"),
+)
+
+bots = Table(
+    "bots",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False),
+    Column("event_id", ForeignKey(events.c.id, ondelete="SET NULL"), index=True),
+    Column("name", Text, nullable=False),
+    Column("meeting_url", Text),
+    Column("join_at", UtcDateTime),
+    Column("state", String, nullable=False),
+    Column("deduplication_key", String),
+    Column("metadata", Json),
+    # The settings objects of the request, kept as they are for the runner.
+    Column("settings", Json, nullable=False),
+    Column("recording_state", String, nullable=False),
+    Column("transcription_state", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    *_due_work(),
+    Index("ix_bots_project_id_created_at_id", "project_id", "created_at", "id"),
+    one_of("state", BotState),
+)
+_index_due_work(bots)
+_live_bot = and_(
+    bots.c.deduplication_key.is_not(None), not_(bots.c.state.in_(sorted(state.value for state in FINISHED_BOT_STATES)))
+)
+Index(
+    "uq_bots_live_deduplication_key",
+    bots.c.project_id,
+    bots.c.deduplication_key,
+    unique=True,
+    sqlite_where=_live_bot,
+    postgresql_where=_live_bot,
+)
+
+bot_events = Table(
+    "bot_events",
+    metadata,
+    Column("number", _NUMBER, primary_key=True),
+    Column("bot_id", ForeignKey(bots.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("type", String, nullable=False),
+    Column("sub_type", String),
+    Column("metadata", Json),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+# With a bot, the subscription hears of that bot only, instead of the project's subscriptions.
+webhook_subscriptions = Table(
+    "webhook_subscriptions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False),
+    Column("bot_id", ForeignKey(bots.c.id, ondelete="CASCADE"), index=True),
+    Column("url", Text, nullable=False),
+    Column("triggers", Json, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+_of_project = webhook_subscriptions.c.bot_id.is_(None)
+Index(
+    "uq_webhook_subscriptions_project_url",
+    webhook_subscriptions.c.project_id,
+    webhook_subscriptions.c.url,
+    unique=True,
+    sqlite_where=_of_project,
+    postgresql_where=_of_project,
+)
+
+# The record of what was sent outlives its subscription, its calendar and its bot.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("subscription_id", ForeignKey(webhook_subscriptions.c.id, ondelete="SET NULL")),
+    Column("url", Text, nullable=False),
+    Column("trigger", String, nullable=False),
+    Column("calendar_id", String),
+    Column("bot_id", String),
+    Column("idempotency_key", String, nullable=False, unique=True),
+    # The body as it is signed and sent, in canonical JSON; never changed once it has been tried.
+    Column("body", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    *_due_work(),
+    Index("ix_deliveries_subscription_id_created_at_id", "subscription_id", "created_at", "id"),
+    one_of("state", DeliveryState),
+    CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="finished_told"),
+    CheckConstraint("state = 'pending' OR due_at IS NULL", name="finished_not_due"),
+)
+_index_due_work(deliveries)
+# Finds the delivery of a calendar that a further update can be folded into.
+_untried = and_(deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.attempts == 0)
+Index(
+    "ix_deliveries_untried",
+    deliveries.c.subscription_id,
+    deliveries.c.calendar_id,
+    sqlite_where=_untried,
+    postgresql_where=_untried,
+)
+
+delivery_attempts = Table(
+    "delivery_attempts",
+    metadata,
+    Column("number", _NUMBER, primary_key=True),
+    Column("delivery_id", ForeignKey(deliveries.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    # Null where no answer came; then the error says why.
+    Column("status", Integer),
+    Column("answer", Text),
+    Column("error", Text),
+    CheckConstraint("(status IS NULL) = (error IS NOT NULL)", name="answered_or_not"),
+)
+
+# Append-only: what happened to which event and bot, when and why, written in the transaction that did it.
+activity = Table(
+    "activity",
+    metadata,
+    Column("number", _NUMBER, primary_key=True),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("calendar_id", String, index=True),
+    Column("event_id", String, index=True),
+    Column("bot_id", String, index=True),
+    Column("kind", String, nullable=False),
+    Column("detail", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    one_of("kind", ActivityKind),
+)
