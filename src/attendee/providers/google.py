@@ -1,0 +1,365 @@
+"""Google Calendar API v3, read-only: nothing else but `google_refusals` knows its paths, field names and reasons.
+
+Documentation: developers.google.com/workspace/calendar/api and developers.google.com/identity/protocols/oauth2.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+import aiohttp
+from yarl import URL
+
+from attendee.model import Attendee, Cancelled, Credentials, RemoteEvent, RemoteItem, SetAside, Window
+from attendee.providers.answers import (
+    TIMEOUT,
+    Answer,
+    FindMeetingUrl,
+    cut,
+    decode_json,
+    dump_raw,
+    fetch,
+    fingerprint,
+    objects_in,
+    parse_id,
+    parse_text,
+    quoted,
+    with_texts_cut,
+)
+from attendee.providers.google_refusals import api_error, parse_refusal, scope_missing, token_error
+from attendee.providers.port import (
+    CursorExpired,
+    Page,
+    ProviderDown,
+    RateLimited,
+    Tokens,
+    UnexpectedAnswer,
+)
+
+# What `events.list` accepts, but for those scopes that show free and busy times only. Unticked on the consent page
+# (granular consent), they are missing from the answer to a refresh too.
+_READ_SCOPES = frozenset(
+    f"https://www.googleapis.com/auth/calendar{narrower}"
+    for narrower in (
+        "",
+        ".readonly",
+        ".events",
+        ".events.readonly",
+        ".events.owned",
+        ".events.owned.readonly",
+        ".events.public.readonly",
+        ".app.created",
+    )
+)
+
+# What can be sent in a header: RFC 6750 allows no more than this.
+_ACCESS_TOKEN = re.compile(r"[!-~]+")
+_USUAL_TOKEN_LIFE = timedelta(hours=1)
+_LONGEST_TOKEN_LIFE = timedelta(days=1)
+
+_LONG_TEXTS = ("description", "summary")
+_SHORTEST_TIME = len("2026-12-01T15:00")
+
+
+class GoogleCalendar:
+    """A `CalendarProvider`. A position is the path and query of a request to `events.list`, below the API's root."""
+
+    def __init__(
+        self,
+        *,
+        http: aiohttp.ClientSession,
+        api_url: str,
+        token_url: str,
+        find_meeting_url: FindMeetingUrl,
+        limits: aiohttp.ClientTimeout = TIMEOUT,
+    ) -> None:
+        self._http = http
+        self._limits = limits
+        self._root = f"{api_url.rstrip('/')}/calendar/v3"
+        self._token_url = token_url
+        self._find_meeting_url = find_meeting_url
+
+    async def refresh(self, credentials: Credentials, *, now: datetime) -> Tokens:
+        """A fresh access token. Raises AccessRevoked, OperatorFault, RateLimited, ProviderDown, UnexpectedAnswer."""
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": credentials.refresh_token,
+            "client_id": credentials.client_id,
+            "client_secret": credentials.client_secret,
+        }
+        answer = await self._fetch("POST", URL(self._token_url), form=form)
+        body = _parse_token_answer(answer)
+        if answer.status != 200 or body.get("error") is not None:
+            raise token_error(answer, body, secrets=(credentials.refresh_token, credentials.client_secret))
+        return _parse_tokens(body, now=now)
+
+    def first_position(self, *, calendar: str | None, cursor: str | None, window: Window) -> str:
+        """A listing of the window, or what has changed since the cursor, which is a sync token.
+
+        Both must be asked with the same parameters but for the times, which a sync token forbids. `orderBy` and
+        `fields` are left out: with them users get no sync token.
+        """
+        parameters = {"singleEvents": "true", "showDeleted": "true", "maxResults": "1000"}
+        if cursor is None:
+            parameters |= {"timeMin": _rfc3339(window.start_at), "timeMax": _rfc3339(window.until)}
+        else:
+            parameters["syncToken"] = cursor
+        return f"/calendars/{_path_part(calendar or 'primary')}/events?{urlencode(parameters, quote_via=quote)}"
+
+    async def page(self, access_token: str, position: str, *, calendar: str | None, window: Window) -> Page:
+        """The page at this position. Raises every ProviderError; CursorExpired only while a cursor is being used."""
+        del calendar, window  # The position says both.
+        uses_cursor = "&syncToken=" in position
+        answer = await self._get(access_token, position)
+        if answer.status != 200:
+            error = api_error(answer, secrets=(access_token,))
+            # 410 is what a dead token gets, some of them without a reason; 400 a token that doesn't fit the parameters.
+            if uses_cursor and answer.status in {400, 410} and isinstance(error, UnexpectedAnswer):
+                raise CursorExpired(f"Google no longer knows the sync token: {error}")
+            raise error
+        body = _parse_object(answer)
+        next_token, cursor = _parse_token(body, "nextPageToken"), _parse_token(body, "nextSyncToken")
+        items = body.get("items")
+        if items is None and (next_token or cursor):
+            items = []
+        if not isinstance(items, list):
+            raise UnexpectedAnswer("Google sent a page without a list of events.")
+        next_position = None
+        if next_token is not None:
+            # The token is always the last parameter, so what is before it is the request to be repeated unchanged.
+            next_position = f"{position.partition('&pageToken=')[0]}&pageToken={quote(next_token, safe='')}"
+            if next_position == position:
+                raise UnexpectedAnswer("Google sent a page that names itself as the next one.")
+        return Page(
+            items=[parse_item(item, find_meeting_url=self._find_meeting_url) for item in items],
+            next_position=next_position,
+            cursor=cursor if next_position is None else None,
+            lists_window=not uses_cursor,
+        )
+
+    async def event(self, access_token: str, platform_uuid: str, *, calendar: str | None) -> RemoteItem:
+        """One event by its id; `Cancelled` when Google says that it is gone. Raises every ProviderError."""
+        path = f"/calendars/{_path_part(calendar or 'primary')}/events/{_path_part(platform_uuid)}"
+        answer = await self._get(access_token, path)
+        if answer.status == 410 or (answer.status == 404 and parse_refusal(answer).is_googles):
+            return Cancelled(platform_uuid)
+        if answer.status != 200:
+            raise api_error(answer, secrets=(access_token,))
+        item = parse_item(_parse_object(answer), find_meeting_url=self._find_meeting_url)
+        if not item.platform_uuid:
+            raise UnexpectedAnswer("Google sent something that is no event when asked for one.")
+        return item
+
+    async def _get(self, access_token: str, path_and_query: str) -> Answer:
+        # Already encoded: `@` and `#` in a calendar's id stay %40 and %23 on the wire.
+        url = URL(self._root + path_and_query, encoded=True)
+        headers = {"Authorization": f"Bearer {access_token}"}
+        return await self._fetch("GET", url, headers=headers)
+
+    async def _fetch(
+        self, method: str, url: URL, *, headers: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None
+    ) -> Answer:
+        return await fetch(self._http, method, url, platform="Google", headers=headers, form=form, limits=self._limits)
+
+
+def _path_part(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _parse_token_answer(answer: Answer) -> dict[str, Any]:
+    """The body. Raises what is told by the status alone, and ProviderDown for a body that isn't JSON."""
+    if answer.status == 429:
+        raise RateLimited(
+            "Google refuses to renew more access tokens for this OAuth client for now (429).",
+            retry_after=answer.retry_after,
+            whole_client=True,
+        )
+    if answer.status == 408 or answer.status >= 500:
+        raise ProviderDown(f"Google's token endpoint is in trouble ({answer.status}).", retry_after=answer.retry_after)
+    if 300 <= answer.status < 400:
+        raise UnexpectedAnswer(f"Google's token endpoint wants to send us elsewhere ({answer.status}).")
+    try:
+        body = decode_json(answer.body)
+    except ValueError as error:
+        raise ProviderDown(f"Google's token endpoint sent something that isn't JSON ({answer.status}).") from error
+    if not isinstance(body, dict):
+        raise UnexpectedAnswer(f"Google's token endpoint sent JSON that is no object ({answer.status}).")
+    return body
+
+
+def _parse_tokens(body: dict[str, Any], *, now: datetime) -> Tokens:
+    access_token, scope, refresh_token = (body.get(key) for key in ("access_token", "scope", "refresh_token"))
+    if not isinstance(access_token, str) or not _ACCESS_TOKEN.fullmatch(access_token):
+        raise UnexpectedAnswer("Google's token endpoint sent no usable access token.")
+    if isinstance(scope, str) and scope.strip() and not _READ_SCOPES.intersection(scope.split()):
+        raise scope_missing(f"(granted: {quoted(scope)})")
+    return Tokens(
+        access_token=access_token,
+        expires_at=now + _parse_life(body.get("expires_in")),
+        refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token.strip() else None,
+    )
+
+
+def _parse_life(expires_in: object) -> timedelta:
+    """How long an access token lives; an hour, which is Google's rule, where the answer makes no sense."""
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float | str):
+        return _USUAL_TOKEN_LIFE
+    try:
+        seconds = float(expires_in)
+    except (OverflowError, ValueError):
+        return _USUAL_TOKEN_LIFE
+    is_sound = math.isfinite(seconds) and 0 < seconds <= _LONGEST_TOKEN_LIFE.total_seconds()
+    return timedelta(seconds=seconds) if is_sound else _USUAL_TOKEN_LIFE
+
+
+def _parse_object(answer: Answer) -> dict[str, Any]:
+    try:
+        body = decode_json(answer.body)
+    except ValueError as error:
+        raise UnexpectedAnswer("Google Calendar sent something that isn't JSON.") from error
+    if not isinstance(body, dict):
+        raise UnexpectedAnswer("Google Calendar sent JSON that is no object.")
+    return body
+
+
+def _parse_token(body: dict[str, Any], key: str) -> str | None:
+    token = body.get(key)
+    if token is not None and not isinstance(token, str):
+        raise UnexpectedAnswer(f"Google Calendar sent a {key} that is no text.")
+    return token or None
+
+
+class _Unusable(Exception):
+    """Why an event can't be stored, as a sentence."""
+
+
+def parse_item(item: object, *, find_meeting_url: FindMeetingUrl) -> RemoteItem:
+    """What one entry of `items` says, whatever it looks like. Raises nothing: what can't be stored is set aside."""
+    platform_uuid = parse_id(item.get("id")) if isinstance(item, dict) else None
+    if not isinstance(item, dict) or platform_uuid is None:
+        return SetAside("", "It has no id that could be stored.")
+    # Before anything else is looked at: of a cancelled event only the id is sure to be there.
+    if item.get("status") == "cancelled":
+        return Cancelled(platform_uuid)
+    try:
+        return _parse_event(item, platform_uuid, find_meeting_url=find_meeting_url)
+    except _Unusable as unusable:
+        return SetAside(platform_uuid, str(unusable))
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # An odd form that nobody has thought of must not stop the other events of its calendar.
+        return SetAside(platform_uuid, f"It could not be read ({type(error).__name__}).")
+
+
+def _parse_event(item: dict[str, Any], platform_uuid: str, *, find_meeting_url: FindMeetingUrl) -> RemoteEvent:
+    start, end = _parse_edge(item, "start"), _parse_edge(item, "end")
+    start_on = end_on = None
+    if not isinstance(start, datetime) and not isinstance(end, datetime):
+        start_on, end_on = start, end
+    elif not isinstance(start, datetime) or not isinstance(end, datetime):
+        raise _Unusable("Only one of its start and end has a time of day.")
+    start_at, end_at = _instant(start), _instant(end)
+    if end_at < start_at:
+        raise _Unusable("It ends before it starts.")
+    summary = parse_text(item.get("summary"))
+    meeting_url = find_meeting_url(
+        conference=_conference_links(item),
+        location=parse_text(item.get("location")),
+        body=parse_text(item.get("description")),
+        title=summary,
+    )
+    name = cut(summary)
+    attendees = tuple(_attendees(item.get("attendees")))
+    ical_uid = parse_text(item.get("iCalUID")) or None
+    kept = with_texts_cut(item, _LONG_TEXTS)
+    return RemoteEvent(
+        platform_uuid=platform_uuid,
+        name=name,
+        start_at=start_at,
+        end_at=end_at,
+        start_on=start_on,
+        end_on=end_on,
+        meeting_url=meeting_url,
+        attendees=attendees,
+        ical_uid=ical_uid,
+        raw=dump_raw(kept),
+        fingerprint=fingerprint(kept, name, start_at, end_at, start_on, end_on, meeting_url, attendees, ical_uid),
+    )
+
+
+def _conference_links(item: dict[str, Any]) -> list[str]:
+    conference = item.get("conferenceData")
+    entry_points = objects_in(conference.get("entryPoints")) if isinstance(conference, dict) else []
+    links = [point.get("uri") for point in entry_points if point.get("entryPointType") == "video"]
+    return [parse_text(link) for link in (*links, item.get("hangoutLink")) if isinstance(link, str)]
+
+
+def _attendees(value: object) -> list[Attendee]:
+    """Those with an address: rooms are among them."""
+    return [
+        Attendee(email=email, name=parse_text(entry.get("displayName")) or None)
+        for entry in objects_in(value)
+        if isinstance(entry.get("email"), str) and (email := parse_text(entry["email"]))
+    ]
+
+
+def _parse_edge(item: dict[str, Any], key: str) -> datetime | date:
+    """The start or end of an event: an aware instant, or a date for an all-day one. Raises _Unusable."""
+    edge = item.get(key)
+    if not isinstance(edge, dict):
+        raise _Unusable(f"It has no {key}.")
+    text = edge.get("dateTime")
+    if text is None:
+        return _parse_date(edge.get("date"), key)
+    instant = _parse_time(text)
+    if instant is None:
+        raise _Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=_parse_zone(edge.get("timeZone"), key))
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise _Unusable(f"Its {key} is before year 1 or after year 9999: {quoted(text)!r}.") from error
+
+
+def _parse_time(text: object) -> datetime | None:
+    # Python would read a date alone as its midnight, which nobody has said; RFC 3339's small t and z it doesn't know.
+    if not isinstance(text, str) or len(text) < _SHORTEST_TIME:
+        return None
+    try:
+        return datetime.fromisoformat(text.upper())
+    except ValueError:
+        return None
+
+
+def _parse_date(text: object, key: str) -> date:
+    if text is None:
+        raise _Unusable(f"It has no {key}.")
+    try:
+        day = date.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        day = None
+    # Python also reads dates by week and without hyphens, which Google never means.
+    if day is None or day.isoformat() != text:
+        raise _Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
+    return day
+
+
+def _parse_zone(name: object, key: str) -> ZoneInfo:
+    try:
+        if isinstance(name, str) and name:
+            return ZoneInfo(name)
+    except (LookupError, OSError, ValueError):  # OSError: the name of a folder of zones, or one too long for a file.
+        pass
+    raise _Unusable(f"The time zone of its {key} is unknown: {quoted(name)!r}.")
+
+
+def _instant(moment: datetime | date) -> datetime:
+    return moment if isinstance(moment, datetime) else datetime.combine(moment, time(), UTC)
