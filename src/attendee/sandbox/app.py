@@ -1,0 +1,120 @@
+"""The sandbox as one web application, and as a server inside a running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Self
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from attendee.sandbox.control import Control
+from attendee.sandbox.google import Google
+from attendee.sandbox.misbehaviour import CUT_EXTENSION
+from attendee.sandbox.pages import Pages
+from attendee.sandbox.pushes import Pushes
+from attendee.sandbox.rendering import STATIC
+from attendee.sandbox.world import World
+
+
+def build_app(world: World) -> Starlette:
+    """The application over one world. Push messages go out while its lifespan lasts."""
+    pushes = Pushes()
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await pushes.start()
+        yield
+        await pushes.stop()
+
+    google = Google(world, pushes)
+    routes = [
+        Mount("/google", routes=google.routes()),
+        Mount("/sandbox/api", routes=Control(world).routes()),
+        Mount("/static", StaticFiles(directory=STATIC)),
+        *Pages(world).routes(),
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.world = world
+    app.state.pushes = pushes
+    return app
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that a fault can cut."""
+
+    def on_message_begin(self) -> None:
+        """Hands the cut to the request."""
+        super().on_message_begin()
+        # ASGI wants dicts as extensions, so the call itself is inside one.
+        self.scope["extensions"] = {CUT_EXTENSION: {"cut": self.transport.abort}}
+
+
+class QuietServer(uvicorn.Server):
+    """A server inside somebody else's event loop: leaves signals to the process around, and says when it is up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As usual, and tells."""
+        await super().startup(sockets)
+        self.up.set()
+
+
+class SandboxServer:
+    """`async with SandboxServer(world) as sandbox: sandbox.url` serves on loopback; port 0 takes a free one."""
+
+    def __init__(self, world: World, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.world = world
+        self.app = build_app(world)
+        # Named as TCP, for asyncio switches Nagle's algorithm off only where it sees that: 40 ms an answer else.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((host, port))
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{host}:{self.port}"
+        config = uvicorn.Config(
+            self.app,
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            http=Connection,
+            ws="none",
+            lifespan="on",
+            timeout_graceful_shutdown=2,
+        )
+        self._server = QuietServer(config)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def google_url(self) -> str:
+        """Where Google begins: the address for `GOOGLE_API_URL`."""
+        return f"{self.url}/google"
+
+    async def pushed(self) -> None:
+        """Comes back when every push message so far has been answered or given up."""
+        await self.app.state.pushes.settled()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        await self._server.up.wait()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.world.faults.switch_off()  # Whoever hangs is let go, or the server would wait for them.
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task

@@ -1,0 +1,165 @@
+"""The pages on which a person plays the calendars' owners: everything is a plain form, nothing needs JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, time, timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from attendee.sandbox import words
+from attendee.sandbox.calendars import Calendar, Standing
+from attendee.sandbox.entries import Slot
+from attendee.sandbox.faults import FaultKind, Place
+from attendee.sandbox.rendering import page, read_form
+from attendee.sandbox.world import Person, World
+
+DAYS_SHOWN = 7
+REFUSALS_OFFERED = {
+    Place.CALENDAR: ("userRateLimitExceeded", "quotaExceeded", "notACalendarUser", "insufficientPermissions"),
+    Place.TOKENS: ("revoked", "unspecific", "invalid_rapt", "account_deleted", "admin_policy_enforced"),
+}
+
+
+class Pages:
+    """Every page over one world, the consent pages excepted: they belong to their platform."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def routes(self) -> list[Route]:
+        """All of them, at the root."""
+        return [
+            Route("/", self.home),
+            Route("/people/{email}", self.person),
+            Route("/people/{email}/{action}", self.act, methods=["POST"]),
+        ]
+
+    async def home(self, _: Request) -> Response:
+        """Everybody, and how often their calendars were asked."""
+        counts = {
+            person.email: sum(
+                count
+                for (target, _), count in self.world.requests.items()
+                if target in (person.email, *person.calendars)
+            )
+            for person in self.world.people.values()
+        }
+        return page("home.html", people=list(self.world.people.values()), counts=counts)
+
+    async def person(self, request: Request) -> Response:
+        """One person's week."""
+        person = self.world.people.get(request.path_params["email"])
+        if person is None:
+            return page("problem.html", status=404, problem="Nobody here has that address.", back="/")
+        return self._week(person, calendar_id=request.query_params.get("calendar", person.email))
+
+    async def act(self, request: Request) -> Response:
+        """What a button does; back to the week after it."""
+        person = self.world.people.get(request.path_params["email"])
+        form = await read_form(request)
+        if person is None or form.get("calendar", person.email) not in person.calendars:
+            return page("problem.html", status=404, problem="Nobody here has that calendar.", back="/")
+        calendar = person.calendars[form.get("calendar", person.email)]
+        address = _address(person, calendar)
+        try:
+            self._act(request.path_params["action"], person, calendar, form)
+        except KeyError as missing:
+            return page("problem.html", status=404, problem=f"There is no {missing.args[0]}.", back=address)
+        except ValueError as wrong:
+            return page("problem.html", status=400, problem=f"That does not work: {wrong}.", back=address)
+        return RedirectResponse(address, 303)
+
+    def _act(self, action: str, person: Person, calendar: Calendar, form: Mapping[str, str]) -> None:
+        match action:
+            case "create":
+                words.create(calendar, form)
+            case "change":
+                words.change(calendar, form["id"], form)
+            case "remove":
+                words.remove(calendar, form["id"], form)
+            case "respond":
+                calendar.respond(form["id"], form["response"])
+            case "revoke":
+                self.world.revoke(person)
+            case "expire-cursors":
+                calendar.expire_cursors()
+            case "fault-on":
+                self._switch_on(person, calendar, form)
+            case "faults-off":
+                self.world.faults.switch_off(calendar.id)
+                self.world.faults.switch_off(person.email)
+            case _:
+                raise KeyError(action)
+
+    def _switch_on(self, person: Person, calendar: Calendar, form: Mapping[str, str]) -> None:
+        kind, place = FaultKind(form["kind"]), Place(form["place"])
+        self.world.faults.switch_on(
+            person.email if place is Place.TOKENS else calendar.id,
+            kind,
+            place=Place.PUSHES if kind is FaultKind.DROPPED_PUSHES else place,
+            times=int(form["times"]) if form.get("times") else None,
+            seconds=float(form.get("seconds") or 1),
+            variant=form.get("variant") or None,
+        )
+
+    def _week(self, person: Person, *, calendar_id: str) -> Response:
+        calendar = person.calendars.get(calendar_id)
+        if calendar is None:
+            return page("problem.html", status=404, problem="Nobody here has that calendar.", back="/")
+        zone = ZoneInfo(calendar.zone)
+        now = self.world.clock().astimezone(zone)
+        midnight = datetime.combine(now.date(), time.min, tzinfo=zone)
+        days = []
+        for offset in range(DAYS_SHOWN):
+            start = midnight + timedelta(days=offset)
+            standing = calendar.between(start, start + timedelta(days=1))
+            days.append({"day": start, "events": [_shown(one, zone=zone) for one in standing]})
+        return page(
+            "person.html",
+            person=person,
+            calendar=calendar,
+            address=quote(person.email),
+            days=days,
+            soon=(now + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M"),
+            now=now,
+            repeats=list(words.REPEATS),
+            kinds=[kind.value for kind in FaultKind],
+            refusals=REFUSALS_OFFERED,
+            faults=[one for one in self.world.faults.active if one.target in (person.email, calendar.id)],
+            consents=[client for email, client in self.world.grants.consents if email == person.email],
+            watchers=sum(1 for one in self.world.channels.values() if one.calendar is calendar),
+            asked=[(kind, count) for (target, kind), count in self.world.requests.items() if target == calendar.id],
+        )
+
+
+def _shown(one: Standing, *, zone: ZoneInfo) -> dict[str, Any]:
+    """An event as the template wants it: its times in the calendar's zone, as people and form fields write them."""
+    details = one.details
+    form = "%Y-%m-%d" if details.is_all_day else "%Y-%m-%dT%H:%M"
+    starts, ends = _local(details.starts, zone), _local(details.ends, zone)
+    times = "all day" if details.is_all_day else f"{starts:%H:%M}–{ends:%H:%M}"
+    return {
+        "id": one.entry.id,
+        "occurrence": None if one.slot is None else one.slot.isoformat(),
+        "details": details,
+        "times": times,
+        "starts": starts.strftime(form),
+        "minutes": int(details.length.total_seconds() // 60),
+        "is_live": one.is_live,
+        "url": details.conference.url if details.conference else None,
+    }
+
+
+def _local(moment: Slot, zone: ZoneInfo) -> Slot:
+    return moment.astimezone(zone) if isinstance(moment, datetime) else moment
+
+
+def _address(person: Person, calendar: Calendar) -> str:
+    query = "" if calendar.is_primary else f"?{urlencode({'calendar': calendar.id})}"
+    return f"/people/{quote(person.email)}{query}"
