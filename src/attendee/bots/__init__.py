@@ -1,0 +1,1 @@
+"""Bots follow their events, and fall due when their meetings begin."""

@@ -1,0 +1,256 @@
+"""START HERE: one sync of one calendar, from the platform to the webhook.
+
+pull      what changed at the platform (network, no transaction)
+compare   with what is stored
+store     in one transaction: the bots of those events, the webhooks that tell of it, their history, the events, and
+          the cursor that says that it was seen. All or nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from attendee.bots import following
+from attendee.clock import Clock
+from attendee.errors import ClaimLost
+from attendee.model import ActivityKind, CalendarState, Platform, Window
+from attendee.providers.port import CalendarProvider, ProviderDown, ProviderError, UnexpectedAnswer
+from attendee.store import activity, claims, events, sync_state
+from attendee.store.activity import Entry
+from attendee.store.calendars import Calendar
+from attendee.store.columns import KeyRing
+from attendee.store.database import Database
+from attendee.store.events import KnownEvent, Touched
+from attendee.store.sync_state import Listing, QuietSync
+from attendee.store.tables import calendars
+from attendee.sync import schedule
+from attendee.sync.access import Access
+from attendee.sync.diff import Changes, Difference, compare
+from attendee.sync.failures import Disconnect, TryAgain, verdict, was_asked_back
+from attendee.sync.pull import Pulling, fetch_changes, listing_window
+from attendee.webhooks import outbox
+
+# A claim lasts 60 s and a request 45 s at most, so one that is older than this is renewed before the next request.
+_CLAIM_OLD = timedelta(seconds=10)
+# Far more than any calendar takes; a platform that hands out pages without end must not keep a worker for ever.
+_LONGEST_PULL = timedelta(minutes=15)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """`past` and `future` are the promised window around now; `interval` is how often a calendar is polled."""
+
+    past: timedelta
+    future: timedelta
+    interval: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """All that a sync needs. `settle_quiet` takes the syncs that found nothing; many of them end in one statement."""
+
+    database: Database
+    providers: Mapping[Platform, CalendarProvider]
+    key_ring: KeyRing
+    clock: Clock
+    settings: SyncSettings
+    settle_quiet: Callable[[QuietSync], None]
+
+    async def sync_calendar(self, claimed: Calendar) -> None:
+        """Brings a claimed calendar in step with its platform and settles the claim. Raises ClaimLost.
+
+        What the platform refuses is stored on the calendar, not raised.
+        """
+        try:
+            await self._sync(claimed)
+        except sync_state.CredentialsReplaced:
+            async with self.database.transaction() as tx:
+                await sync_state.let_go(tx, claimed, now=self.clock())
+
+    async def _sync(self, claimed: Calendar) -> None:
+        access = Access(claimed, self.providers[claimed.platform], self.database, self.key_ring, self.clock)
+        try:
+            changes = await self._pull_in_time(access)
+            if changes.are_quiet and claimed.state is CalendarState.CONNECTED:
+                now = self.clock()
+                self.settle_quiet(QuietSync(claimed, changes.cursor, self._next_poll(claimed, now), now))
+            else:
+                await self._apply(access.calendar, changes)
+        except ProviderError as failure:
+            await self._fail(access.calendar, failure)
+        except (ClaimLost, sync_state.CredentialsReplaced, OperationalError, InterfaceError, OSError):
+            # The calendar is no longer ours to store, or the database is away and the claim ends by itself.
+            raise
+        except Exception as fault:
+            # Ours to mend, and no reason to lose sight of the calendar meanwhile: it is shown there, and tried again.
+            log.exception("sync_failed", calendar_id=claimed.id)
+            await self._fail(access.calendar, UnexpectedAnswer(f"This service failed ({type(fault).__name__})."))
+
+    async def _pull_in_time(self, access: Access) -> Changes:
+        try:
+            async with asyncio.timeout(_LONGEST_PULL.total_seconds()):
+                return await self._pull(access)
+        except TimeoutError:
+            minutes = round(_LONGEST_PULL / timedelta(minutes=1))
+            raise ProviderDown(f"Reading the calendar took more than {minutes} minutes.") from None
+
+    async def _pull(self, access: Access) -> Changes:
+        claimed = access.calendar
+        began_at = renewed_at = self.clock()
+
+        async def renew_claim() -> None:
+            nonlocal renewed_at
+            now = self.clock()
+            if now - renewed_at >= _CLAIM_OLD:
+                async with self.database.transaction() as tx:
+                    await claims.renew(tx, calendars, row_id=claimed.id, claim_id=claimed.claim_id or "", now=now)
+                renewed_at = now
+
+        async def find_known() -> Mapping[str, KnownEvent]:
+            async with self.database.reading() as tx:
+                return await events.known(tx, claimed.id, platform_uuids=None)
+
+        listing_is_due = claimed.next_listing_at is None or claimed.next_listing_at <= began_at
+        listed = None
+        if claimed.listed_from is not None and claimed.listed_until is not None:
+            listed = Window(claimed.listed_from, claimed.listed_until)
+        return await fetch_changes(
+            Pulling(access, renew_claim, find_known),
+            cursor=None if listing_is_due else claimed.cursor,
+            listed=listed,
+            fresh=listing_window(began_at, past=self.settings.past, future=self.settings.future),
+        )
+
+    async def _apply(self, claimed: Calendar, changes: Changes) -> None:
+        async with self.database.transaction() as tx:
+            calendar = await sync_state.lock(tx, claimed)
+            known = changes.known
+            if known is None:
+                known = await events.known(tx, calendar.id, platform_uuids=changes.items.keys())
+            difference = compare(known, changes)
+
+            now = self.clock()
+            entries = _told(difference) + await following.follow_events(tx, calendar, difference.touched, now=now)
+            came_back = calendar.state is not CalendarState.CONNECTED
+            if difference.touched or came_back:
+                await outbox.record_events_update(tx, _synced(calendar, now), _event_ids(difference), now=now)
+            await activity.record(tx, entries, project_id=calendar.project_id, calendar_id=calendar.id, now=now)
+            await events.record_set_aside(
+                tx, difference.set_aside, calendar_id=calendar.id, come_good=difference.come_good, now=now
+            )
+            stamp = await self._record_events(tx, calendar, difference)
+            await sync_state.settle_success(
+                tx,
+                claimed,
+                cursor=changes.cursor,
+                listing=self._listing(changes, now),
+                stamp=stamp,
+                next_due_at=self._next_poll(calendar, now),
+                now=now,
+            )
+
+    async def _record_events(self, tx: AsyncConnection, calendar: Calendar, difference: Difference) -> datetime | None:
+        if not difference.touched:
+            return None
+        # Stamped here, with nothing but the events themselves and the settling left to do: the sooner the commit
+        # follows the stamp, the less a client that goes by its own clock can miss.
+        stamp = sync_state.next_stamp(calendar, now=self.clock())
+        await events.record(
+            tx, difference.touched, project_id=calendar.project_id, calendar_id=calendar.id, stamp=stamp
+        )
+        return stamp
+
+    async def _fail(self, claimed: Calendar, failure: ProviderError) -> None:
+        now = self.clock()
+        async with self.database.transaction() as tx:
+            calendar = await sync_state.lock(tx, claimed)
+            match verdict(failure, calendar, now=now):
+                case Disconnect(code, error):
+                    told = {"error": error, "code": code.value, "timestamp": outbox.timestamp(now)}
+                    await self._disconnect(tx, calendar, claimed, told, now=now)
+                case TryAgain(at, hold_until, error, is_operators_fault):
+                    await sync_state.settle_failure(
+                        tx, claimed, error=error, next_due_at=at, hold_until=hold_until, now=now
+                    )
+                    if is_operators_fault and was_asked_back(calendar):
+                        await outbox.record_state_change(tx, replace(calendar, last_attempted_sync_at=now), now=now)
+
+    async def _disconnect(
+        self,
+        tx: AsyncConnection,
+        calendar: Calendar,
+        claimed: Calendar,
+        failure: dict[str, str | None],
+        *,
+        now: datetime,
+    ) -> None:
+        entries = await following.delete_waiting(tx, calendar, now=now)
+        disconnected = replace(
+            calendar,
+            state=CalendarState.DISCONNECTED,
+            connection_failure_data=failure,
+            last_attempted_sync_at=now,
+        )
+        await outbox.record_state_change(tx, disconnected, now=now)
+        await activity.record(tx, entries, project_id=calendar.project_id, calendar_id=calendar.id, now=now)
+        await sync_state.settle_disconnection(tx, claimed, failure=failure, now=now)
+
+    def _next_poll(self, calendar: Calendar, now: datetime) -> datetime:
+        return schedule.next_poll(calendar.id, interval=self.settings.interval, now=now)
+
+    def _listing(self, changes: Changes, now: datetime) -> Listing | None:
+        if not changes.lists_window or not (changes.is_fresh or changes.unasked):
+            return None
+        return Listing(changes.window, schedule.next_listing(unasked=changes.unasked, now=now))
+
+
+def _synced(calendar: Calendar, now: datetime) -> Calendar:
+    """The calendar as a good sync leaves it."""
+    return replace(
+        calendar,
+        state=CalendarState.CONNECTED,
+        connection_failure_data=None,
+        last_attempted_sync_at=now,
+        last_successful_sync_at=now,
+    )
+
+
+def _event_ids(difference: Difference) -> outbox.EventIds:
+    return outbox.EventIds(difference.created, difference.updated, difference.deleted)
+
+
+def _told(difference: Difference) -> list[Entry]:
+    """What the history of the events says. That an event was first seen is told by the event itself."""
+    return [
+        Entry(_kind(one), _what_changed(one), event_id=one.id) for one in difference.touched if one.before is not None
+    ]
+
+
+def _kind(one: Touched) -> ActivityKind:
+    if one.after is None:
+        return ActivityKind.EVENT_DELETED
+    if one.before is not None and one.before.is_deleted:
+        return ActivityKind.EVENT_RESTORED
+    return ActivityKind.EVENT_UPDATED
+
+
+def _what_changed(one: Touched) -> dict[str, object]:
+    before, after = one.before, one.after
+    if before is None or after is None:
+        return {}
+    changed: dict[str, object] = {}
+    if (before.start_at, before.end_at) != (after.start_at, after.end_at):
+        changed["moved"] = {
+            "from": {"start_time": before.start_at, "end_time": before.end_at},
+            "to": {"start_time": after.start_at, "end_time": after.end_at},
+        }
+    if before.meeting_url != after.meeting_url:
+        changed["meeting_url"] = {"from": before.meeting_url, "to": after.meeting_url}
+    return changed

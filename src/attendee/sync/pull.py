@@ -1,0 +1,126 @@
+"""From a cursor or a window to what changed: all the network that a sync needs, and no writing to the database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from attendee.model import Cancelled, DisconnectCode, RemoteItem, Window
+from attendee.providers.port import AccessRevoked, CursorExpired, TokenRejected
+from attendee.store.events import KnownEvent
+from attendee.sync.access import Access
+from attendee.sync.diff import Changes, absent
+
+# At most so many absent events are asked for in one sync, and so many at once: both platforms count requests a minute
+# and requests at a time for each mailbox. The rest waits for the next listing, which then comes soon.
+ABSENT_ASKED_A_SYNC = 200
+_ABSENT_ASKED_AT_ONCE = 3
+# An empty listing where at least so many events stood is asked for once more before it is believed.
+_MANY_EVENTS = 3
+# A listing reaches as far beyond the promised window as time can pass until the next one.
+_LISTING_LASTS = timedelta(hours=25)
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Pulling:
+    """What a pull is made with: `renew_claim` is called before each request, `find_known` reads what is stored."""
+
+    access: Access
+    renew_claim: Callable[[], Awaitable[None]]
+    find_known: Callable[[], Awaitable[Mapping[str, KnownEvent]]]
+
+
+def listing_window(now: datetime, *, past: timedelta, future: timedelta) -> Window:
+    """The window that a full listing asks for, so that the promised one holds until the next listing."""
+    return Window(now - past, now + future + _LISTING_LASTS)
+
+
+async def fetch_changes(pulling: Pulling, *, cursor: str | None, listed: Window | None, fresh: Window) -> Changes:
+    """Everything changed since the cursor; without one, or when it has expired, the whole `fresh` window.
+
+    `listed` is the window of the last full listing, None before the first. Raises ClaimLost, and every ProviderError
+    but CursorExpired and TokenRejected.
+    """
+    changes = None
+    if cursor is not None and listed is not None:
+        try:
+            changes = await _walk(pulling, cursor=cursor, window=listed)
+        except CursorExpired:
+            changes = None
+    if changes is None:
+        changes = await _walk(pulling, cursor=None, window=fresh)
+    if not changes.lists_window:
+        return changes
+    known = await pulling.find_known()
+    if _is_suspiciously_empty(known, changes):
+        changes = await _walk(pulling, cursor=None, window=fresh)
+    return await _ask_for_absent(pulling, changes, known)
+
+
+async def _walk(pulling: Pulling, *, cursor: str | None, window: Window) -> Changes:
+    access = pulling.access
+    provider, calendar = access.provider, access.calendar.platform_uuid
+    items: dict[str, RemoteItem] = {}
+    next_cursor = None
+    lists_window = False
+    position: str | None = provider.first_position(calendar=calendar, cursor=cursor, window=window)
+    while position is not None:
+        asked = position
+        page = await _ask(pulling, lambda token: provider.page(token, asked, calendar=calendar, window=window))  # noqa: B023  # called before the next turn
+        if page.lists_window and not lists_window:
+            # What came before only told that something has changed; the listing is the truth.
+            lists_window = True
+            items.clear()
+        for item in page.items:
+            items[item.platform_uuid] = item
+        next_cursor = page.cursor or next_cursor
+        position = page.next_position
+    return Changes(items, window, next_cursor, lists_window, is_fresh=cursor is None)
+
+
+def _is_suspiciously_empty(known: Mapping[str, KnownEvent], changes: Changes) -> bool:
+    if any(not isinstance(item, Cancelled) for item in changes.items.values()):
+        return False
+    return len(absent(known, changes.items.keys(), window=changes.window)) >= _MANY_EVENTS
+
+
+async def _ask_for_absent(pulling: Pulling, changes: Changes, known: Mapping[str, KnownEvent]) -> Changes:
+    """Absent is not deleted: what the listing lacks is asked for by its id, whether it is gone or has only moved."""
+    access = pulling.access
+    provider, calendar = access.provider, access.calendar.platform_uuid
+    lacking = absent(known, changes.items.keys(), window=changes.window)
+    asked = lacking[:ABSENT_ASKED_A_SYNC]
+    at_once = asyncio.Semaphore(_ABSENT_ASKED_AT_ONCE)
+
+    async def ask(event: KnownEvent) -> RemoteItem:
+        async with at_once:
+            return await _ask(pulling, lambda token: provider.event(token, event.platform_uuid, calendar=calendar))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            answers = [group.create_task(ask(event)) for event in asked]
+    except ExceptionGroup as failures:
+        # One failed request fails the pull; that others were under way beside it is nobody's business.
+        raise failures.exceptions[0] from None
+    # By the id that we asked for: an answer under another id would leave the event absent for ever.
+    found = {event.platform_uuid: answer.result() for event, answer in zip(asked, answers, strict=True)}
+    return replace(changes, items={**changes.items, **found}, known=known, unasked=len(lacking) - len(asked))
+
+
+async def _ask(pulling: Pulling, ask: Callable[[str], Awaitable[_Answer]]) -> _Answer:
+    """The answer to one request, asked once more with a fresh token if the platform refuses the one at hand."""
+    access = pulling.access
+    await pulling.renew_claim()
+    token = await access.token()
+    try:
+        return await ask(token)
+    except TokenRejected:
+        token = await access.fresh_token(refused=token)
+    try:
+        return await ask(token)
+    except TokenRejected as refused:
+        message = f"The platform refuses an access token that it has just handed out: {refused}"
+        raise AccessRevoked(DisconnectCode.REAUTH_REQUIRED, message) from refused

@@ -1,0 +1,41 @@
+"""When a calendar is looked at again: pure arithmetic over instants."""
+
+import hashlib
+import random
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_RETRY = timedelta(seconds=5)
+_LONGEST_RETRY = timedelta(hours=1)
+_JITTER = 0.2
+# A listing at least every 24 h; an hour is left for the spread of polls and for a retry.
+_LONGEST_BETWEEN_LISTINGS = timedelta(hours=23)
+_SHORTEST_BETWEEN_LISTINGS = timedelta(hours=19)
+# Soon after a listing that had to leave questions open.
+_LISTING_AGAIN = timedelta(minutes=1)
+
+
+def next_poll(calendar_id: str, *, interval: timedelta, now: datetime) -> datetime:
+    """The calendar's next turn, at most one interval ahead.
+
+    Each calendar has its own place in the interval, by its id: however many were created in one minute, they are
+    spread evenly from the second sync on and stay so.
+    """
+    digest = hashlib.blake2b(calendar_id.encode(), digest_size=8).digest()
+    phase = interval * (int.from_bytes(digest) / 2**64)
+    since = (now - _EPOCH - phase) % interval
+    return now + interval - since
+
+
+def next_listing(*, unasked: int, now: datetime) -> datetime:
+    """When the whole window is listed again; soon, if this listing left `unasked` events open."""
+    if unasked:
+        return now + _LISTING_AGAIN
+    spread = _LONGEST_BETWEEN_LISTINGS - _SHORTEST_BETWEEN_LISTINGS
+    return now + _SHORTEST_BETWEEN_LISTINGS + spread * random.random()  # noqa: S311  # spreads load, guards nothing
+
+
+def retry_delay(failures: int) -> timedelta:
+    """How long to wait after so many failures in a row: seconds at first, growing to an hour, jittered."""
+    grown: timedelta = min(_FIRST_RETRY * 2 ** min(failures - 1, 20), _LONGEST_RETRY)
+    return grown * (1 + _JITTER * (2 * random.random() - 1))  # noqa: S311  # spreads load, guards nothing

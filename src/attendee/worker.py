@@ -1,0 +1,194 @@
+"""The loop that does what is due: calendars to sync, webhooks to deliver, bots whose time has come.
+
+For each kind of work: claim, run, wait for something to change, again. The rows are the queue, so that a worker that
+dies loses nothing; a wake-up only shortens the wait.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from attendee.clock import Clock
+from attendee.errors import ClaimLost
+from attendee.store import claims, sync_state
+from attendee.store.database import Database
+from attendee.store.sync_state import QuietSync
+
+log = structlog.get_logger(__name__)
+
+# How long a claim's trouble with the database keeps the loop from asking again.
+_AFTER_TROUBLE = 1.0
+# Work that other processes made due is found this late at worst; our own wakes us.
+_LONGEST_SLEEP = 1.0
+# Quiet syncs that end within so many seconds are settled by one statement.
+_GATHERING = 0.01
+_STOP_WITHIN = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One kind of due work. `shared_by` are the columns whose values get fair shares of what is in flight."""
+
+    table: Table
+    shared_by: Sequence[str]
+    run: Callable[[Row[Any]], Awaitable[None]]
+    at_once: int
+
+
+class Worker:
+    """Runs jobs until it is told to stop."""
+
+    def __init__(self, *, database: Database, clock: Clock, jobs: Sequence[Job], quiet: "QuietSyncs") -> None:
+        self._loops = [_Loop(job, database=database, clock=clock) for job in jobs]
+        self._quiet = quiet
+        database.on_wake(self._wake)
+
+    def _wake(self, table_name: str) -> None:
+        for loop in self._loops:
+            if loop.job.table.name == table_name:
+                loop.wake()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until `stop` is set, then finishes what is under way, for 10 seconds at most."""
+        settling = asyncio.create_task(self._quiet.settle_until(stop))
+        await asyncio.gather(*(loop.run(stop) for loop in self._loops))
+        await settling
+
+
+class QuietSyncs:
+    """Gathers the syncs that found nothing, and ends many of them in one statement: a commit each would cost more."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._gathered: list[QuietSync] = []
+        self._something = asyncio.Event()
+
+    def add(self, quiet: QuietSync) -> None:
+        """Takes a quiet sync to be settled in a moment. Lost with the process, it is synced again."""
+        self._gathered.append(quiet)
+        self._something.set()
+
+    async def settle_until(self, stop: asyncio.Event) -> None:
+        """Settles what is gathered, until `stop` is set and all is settled."""
+        stopped = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            waiting = asyncio.create_task(self._something.wait())
+            await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            await asyncio.sleep(_GATHERING)
+            await self.settle()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Settles what is gathered so far; what the database refuses to take now is left to be claimed again."""
+        self._something.clear()
+        gathered, self._gathered = self._gathered, []
+        if not gathered:
+            return
+        try:
+            async with self._database.transaction() as tx:
+                await sync_state.settle_quiet(tx, gathered)
+        except (SQLAlchemyError, OSError) as trouble:
+            log.warning("quiet_syncs_not_settled", count=len(gathered), error=str(trouble))
+
+
+class _Loop:
+    """Claims one kind of work and keeps its shares fair.
+
+    A value of a shared column (a project, an OAuth client) may have another row in flight only while it has fewer than
+    are free: one that hangs gets half of the places, two that hang a third each, and there is always room for another.
+    """
+
+    def __init__(self, job: Job, *, database: Database, clock: Clock) -> None:
+        self.job = job
+        self._database = database
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[str, Counter[str]] = {column: Counter() for column in job.shared_by}
+        self._left_some = False
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        stopped = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            self._changed.clear()
+            try:
+                pause = await self._claim()
+            except (SQLAlchemyError, OSError) as trouble:
+                log.warning("claim_failed", work=self.job.table.name, error=str(trouble))
+                pause = _AFTER_TROUBLE
+            if pause > 0:
+                changed = asyncio.create_task(self._changed.wait())
+                await asyncio.wait({changed, stopped}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+        await self._finish()
+
+    async def _finish(self) -> None:
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=_STOP_WITHIN)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _claim(self) -> float:
+        """Claims and starts what is due and has room; how many seconds to wait before asking again."""
+        free = self.job.at_once - len(self._running)
+        if free <= 0:
+            self._left_some = True
+            return _LONGEST_SLEEP
+        # Half of what is free at a time, so that one statement can't give a single project more than its share.
+        limit = max(1, free // 2)
+        full = {
+            column: [value for value, count in counts.items() if count >= free]
+            for column, counts in self._in_flight.items()
+        }
+        now = self._clock()
+        async with self._database.transaction() as tx:
+            rows = await claims.claim_due(tx, self.job.table, now=now, limit=limit, excluding=full)
+        for row in rows:
+            self._start(row)
+        self._left_some = any(full.values())
+        if len(rows) == limit:
+            return 0
+        async with self._database.reading() as tx:
+            next_at = await claims.next_due_at(tx, self.job.table, after=now)
+        if next_at is None:
+            return _LONGEST_SLEEP
+        return min(max((next_at - self._clock()) / timedelta(seconds=1), 0.001), _LONGEST_SLEEP)
+
+    def _start(self, row: Row[Any]) -> None:
+        shares = [(column, getattr(row, column)) for column in self.job.shared_by]
+        for column, value in shares:
+            self._in_flight[column][value] += 1
+        task = asyncio.create_task(self._run_one(row))
+        self._running.add(task)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            for column, value in shares:
+                self._in_flight[column][value] -= 1
+                if not self._in_flight[column][value]:
+                    del self._in_flight[column][value]
+            if self._left_some:
+                self.wake()
+
+        task.add_done_callback(ended)
+
+    async def _run_one(self, row: Row[Any]) -> None:
+        try:
+            await self.job.run(row)
+        except ClaimLost:
+            log.info("claim_lost", work=self.job.table.name, id=row.id)
+        except Exception:
+            # Nothing of this row's work is stored; its claim ends by itself and it is tried again.
+            log.exception("work_failed", work=self.job.table.name, id=row.id)

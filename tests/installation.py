@@ -1,0 +1,140 @@
+"""A whole installation without its processes: a database, a sandbox on loopback, and a clock that stands still."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+from sqlalchemy import select
+
+from attendee.meetings import find_meeting_url
+from attendee.model import CalendarId, Platform, ProjectId
+from attendee.pipeline import Pipeline, SyncSettings
+from attendee.providers.google import GoogleCalendar
+from attendee.sandbox.app import SandboxServer
+from attendee.sandbox.world import Person, World
+from attendee.store import calendars, claims, projects, tables
+from attendee.store.calendars import Calendar, NewCalendar
+from attendee.store.columns import KeyRing
+from attendee.store.database import Database
+from attendee.worker import QuietSyncs
+
+START = datetime(2026, 12, 1, 8, 30, tzinfo=UTC)
+KEY_RING = KeyRing([KeyRing.generate_key()])
+
+
+@dataclass
+class ManualClock:
+    """A clock that stands still until it is moved."""
+
+    at: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def advance(self, by: timedelta) -> datetime:
+        self.at += by
+        return self.at
+
+
+@dataclass
+class Installation:
+    """What a test acts on: the platforms' side is `world`, ours is the database and the pipeline."""
+
+    clock: ManualClock
+    database: Database
+    world: World
+    sandbox: SandboxServer
+    http: aiohttp.ClientSession
+    pipeline: Pipeline
+    quiet: QuietSyncs
+    project_id: ProjectId
+    key_ring: KeyRing = KEY_RING
+    people: dict[CalendarId, Person] = field(default_factory=dict)
+
+    async def connect(self, person: Person, **fields: Any) -> Calendar:
+        """A calendar of this person's, as `POST /calendars` makes it, due now."""
+        new = NewCalendar(
+            platform=Platform(person.platform.value),
+            client_id="sandbox-client",
+            client_secret=fields.pop("client_secret", "sandbox-secret"),
+            refresh_token=fields.pop("refresh_token", None) or self.world.authorise(person),
+            platform_uuid=fields.pop("platform_uuid", None),
+            metadata=fields.pop("metadata", None),
+            deduplication_key=fields.pop("deduplication_key", None),
+        )
+        project_id = fields.pop("project_id", self.project_id)
+        async with self.database.transaction() as tx:
+            calendar = await calendars.create(tx, new, project_id=project_id, key_ring=self.key_ring, now=self.clock())
+        self.people[calendar.id] = person
+        return calendar
+
+    async def claim(self, calendar_id: CalendarId) -> Calendar:
+        """The calendar, made due and claimed as a worker does."""
+        async with self.database.transaction() as tx:
+            await claims.wake(tx, tables.calendars, calendar_id, now=self.clock())
+        async with self.database.transaction() as tx:
+            others = await self._other_calendars(calendar_id)
+            rows = await claims.claim_due(tx, tables.calendars, now=self.clock(), limit=1, excluding={"id": others})
+        if not rows:
+            raise NotDue(calendar_id)
+        return Calendar.from_row(rows[0])
+
+    async def sync(self, calendar_id: CalendarId) -> Calendar:
+        """One sync of the calendar, from the claim to the settled row. Raises NotDue while it is paused or held."""
+        await self.pipeline.sync_calendar(await self.claim(calendar_id))
+        await self.quiet.settle()
+        return await self.calendar(calendar_id)
+
+    async def calendar(self, calendar_id: CalendarId) -> Calendar:
+        (row,) = await self.rows(tables.calendars, tables.calendars.c.id == calendar_id)
+        return Calendar.from_row(row)
+
+    async def rows(self, table: Any, *conditions: Any) -> list[Any]:
+        async with self.database.reading() as tx:
+            return list((await tx.execute(select(table).where(*conditions))).all())
+
+    async def events(self, calendar_id: CalendarId) -> dict[str, Any]:
+        """The calendar's stored events by the platform's ids."""
+        rows = await self.rows(tables.events, tables.events.c.calendar_id == calendar_id)
+        return {row.platform_uuid: row for row in rows}
+
+    async def _other_calendars(self, calendar_id: CalendarId) -> list[str]:
+        async with self.database.reading() as tx:
+            others = await tx.execute(select(tables.calendars.c.id).where(tables.calendars.c.id != calendar_id))
+            return list(others.scalars())
+
+
+class NotDue(Exception):
+    """The calendar can't be claimed now."""
+
+
+@asynccontextmanager
+async def installation(database_url: str) -> AsyncIterator[Installation]:
+    """An installation over a fresh, migrated database, with one project."""
+    clock = ManualClock()
+    world = World(clock)
+    database = Database(database_url)
+    async with SandboxServer(world) as sandbox, aiohttp.ClientSession() as http:
+        async with database.transaction() as tx:
+            project = await projects.create(tx, "test", key_ring=KEY_RING, now=clock())
+        quiet = QuietSyncs(database)
+        google = GoogleCalendar(
+            http=http,
+            api_url=sandbox.google_url,
+            token_url=f"{sandbox.google_url}/token",
+            find_meeting_url=find_meeting_url,
+        )
+
+        pipeline = Pipeline(
+            database=database,
+            providers={Platform.GOOGLE: google},
+            key_ring=KEY_RING,
+            clock=clock,
+            settings=SyncSettings(past=timedelta(days=1), future=timedelta(days=28), interval=timedelta(minutes=30)),
+            settle_quiet=quiet.add,
+        )
+        yield Installation(clock, database, world, sandbox, http, pipeline, quiet, project.id)
+        await database.close()
