@@ -190,6 +190,28 @@ RemoteItem = RemoteEvent | Cancelled | SetAside
 
 
 @dataclass(frozen=True, slots=True)
+class KnownEvent:
+    """As much of a stored event as it takes to see that it has changed."""
+
+    id: EventId
+    platform_uuid: str
+    fingerprint: str
+    is_deleted: bool
+    start_at: datetime
+    end_at: datetime
+    meeting_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """An event that a sync changes: before (None: it is new) and after (None: it is gone)."""
+
+    id: EventId
+    before: KnownEvent | None
+    after: RemoteEvent | None
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """What the user's OAuth consent left with us. Never printed."""
 

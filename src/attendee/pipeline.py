@@ -18,14 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from attendee.bots import following
 from attendee.clock import Clock
 from attendee.errors import ClaimLost
-from attendee.model import ActivityKind, CalendarState, Platform, Window
+from attendee.model import ActivityKind, CalendarState, KnownEvent, Platform, Touched, Window
 from attendee.providers.port import CalendarProvider, ProviderDown, ProviderError, UnexpectedAnswer
 from attendee.store import activity, claims, events, sync_state
 from attendee.store.activity import Entry
 from attendee.store.calendars import Calendar
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
-from attendee.store.events import KnownEvent, Touched
 from attendee.store.sync_state import Listing, QuietSync
 from attendee.store.tables import calendars
 from attendee.sync import schedule

@@ -29,6 +29,7 @@ _AFTER_TROUBLE = 1.0
 _LONGEST_SLEEP = 1.0
 # Quiet syncs that end within so many seconds are settled by one statement.
 _GATHERING = 0.01
+_BETWEEN_CLAIMS = 0.005
 _STOP_WITHIN = 10.0
 
 
@@ -113,7 +114,7 @@ class _Loop:
         self._changed = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._in_flight: dict[str, Counter[str]] = {column: Counter() for column in job.shared_by}
-        self._left_some = False
+        self._is_waiting_for_room = False
 
     def wake(self) -> None:
         self._changed.set()
@@ -131,6 +132,9 @@ class _Loop:
                 changed = asyncio.create_task(self._changed.wait())
                 await asyncio.wait({changed, stopped}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
+            if self._running:
+                # While there is much to do, places become free one by one; they are filled many at a time.
+                await asyncio.sleep(_BETWEEN_CLAIMS)
         await self._finish()
 
     async def _finish(self) -> None:
@@ -143,8 +147,9 @@ class _Loop:
     async def _claim(self) -> float:
         """Claims and starts what is due and has room; how many seconds to wait before asking again."""
         free = self.job.at_once - len(self._running)
-        if free <= 0:
-            self._left_some = True
+        # Set before anything is awaited: work that ends in the meantime makes room too.
+        self._is_waiting_for_room = free <= 0
+        if self._is_waiting_for_room:
             return _LONGEST_SLEEP
         # Half of what is free at a time, so that one statement can't give a single project more than its share.
         limit = max(1, free // 2)
@@ -152,12 +157,12 @@ class _Loop:
             column: [value for value, count in counts.items() if count >= free]
             for column, counts in self._in_flight.items()
         }
+        self._is_waiting_for_room = any(full.values())
         now = self._clock()
         async with self._database.transaction() as tx:
             rows = await claims.claim_due(tx, self.job.table, now=now, limit=limit, excluding=full)
         for row in rows:
             self._start(row)
-        self._left_some = any(full.values())
         if len(rows) == limit:
             return 0
         async with self._database.reading() as tx:
@@ -179,7 +184,7 @@ class _Loop:
                 self._in_flight[column][value] -= 1
                 if not self._in_flight[column][value]:
                     del self._in_flight[column][value]
-            if self._left_some:
+            if self._is_waiting_for_room:
                 self.wake()
 
         task.add_done_callback(ended)

@@ -274,6 +274,7 @@ async def test_calendars_are_listed_and_found_by_odd_ids(google: GoogleClient, w
     second = (await google.get("/calendar/v3/users/me/calendarList", maxResults="1", pageToken=page)).json
     assert ids(second["items"]) == ["en.usa#holiday@group.v.calendar.google.com"]
     assert (await google.events("en.usa#holiday@group.v.calendar.google.com")).json["summary"] == "Holidays"
+    assert (await google.get("/calendar/v3/users/me/calendarList", maxResults="many")).status == 400
     assert (await google.get("/calendar/v3/calendars/primary")).json["id"] == "ana@acme.example"
     assert (await google.get("/oauth2/v2/userinfo")).json["email"] == "ana@acme.example"
 
@@ -288,6 +289,9 @@ async def test_google_remembers_cancelled_events_for_a_while(
     assert (await google.get(f"{path}gone")).json["status"] == "cancelled"
     assert ids((await google.events(showDeleted="true", **WINDOW)).json["items"]) == ["gone"]
     assert (await google.get(f"{path}never")).status == 404
+    ana.primary.put("forgotten", starts=NOW)
+    ana.primary.forget("forgotten")
+    assert (await google.get(f"{path}forgotten")).status == 404
     clock.forward(timedelta(days=40))
     await google.refresh()
     assert (await google.get(f"{path}gone")).status == 404

@@ -129,3 +129,15 @@ async def test_messages_can_be_lost(
     ana.primary.put("silent", starts=NOW)
     await sandbox.pushed()
     assert sorted(receiver.states) == ["exists", "sync"]
+
+
+async def test_messages_may_come_without_a_change(
+    google: GoogleClient, sandbox: SandboxServer, receiver: Receiver, ana: Person
+) -> None:
+    """A delta after it is empty."""
+    token = await google.sync_token()
+    await watch(google, receiver)
+    ana.primary.touch()
+    await sandbox.pushed()
+    assert sorted(receiver.states) == ["exists", "sync"]
+    assert await google.delta(token) == []

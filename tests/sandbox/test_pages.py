@@ -35,7 +35,7 @@ async def test_the_week_is_shown(sandbox: SandboxServer, session: aiohttp.Client
 
 
 async def test_forms_change_the_calendar(sandbox: SandboxServer, session: aiohttp.ClientSession, ana: Person) -> None:
-    """Create, move, edit one occurrence, this and following, cancel and delete; times are those of the calendar's zone."""
+    """Create, move, edit one or this and following, cancel and delete; times are those of the calendar's zone."""
     base, calendar = f"{sandbox.url}/people/ana@acme.example", ana.primary
     form = {"title": "Call", "starts": "2026-11-23T10:00", "minutes": "45", "meeting_url": "https://zoom.us/j/98765"}
     assert await post(session, f"{base}/create", **form) == 303
@@ -60,6 +60,20 @@ async def test_forms_change_the_calendar(sandbox: SandboxServer, session: aiohtt
     assert await post(session, f"{base}/remove", id="series", form="deleted") == 303
     assert calendar.get("series").state is EntryState.DELETED
     assert "cancelled" in await get(session, base)
+
+
+async def test_other_calendars_have_their_week_too(
+    sandbox: SandboxServer, session: aiohttp.ClientSession, world: World, ana: Person
+) -> None:
+    """A form that names one changes that one, and leads back to it."""
+    team = world.add_calendar(ana, "team#1@group.calendar.google.com", name="Team")
+    address = f"{sandbox.url}/people/ana@acme.example"
+    form = {"calendar": team.id, "title": "Retro", "starts": "2026-11-23T10:00", "repeat": "weekly"}
+    async with session.post(f"{address}/create", data=form) as answer:
+        assert "Retro" in await answer.text()
+    assert [one.details.title for one in team.between(NOW, NOW.replace(month=12))] == ["Retro"] * 5
+    assert not ana.primary.entries
+    assert await post(session, f"{address}/create", calendar="nobody's", title="Never") == 404
 
 
 async def test_buttons_revoke_and_break(google: GoogleClient, sandbox: SandboxServer, world: World) -> None:

@@ -6,12 +6,11 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.bots.follow import Delete, Follow, Keep, Meeting, follow
-from attendee.model import ActivityKind, EventId
+from attendee.model import ActivityKind, EventId, Touched
 from attendee.store import bots
 from attendee.store.activity import Entry
 from attendee.store.bots import Bot
 from attendee.store.calendars import Calendar
-from attendee.store.events import Touched
 
 
 async def follow_events(

@@ -30,6 +30,7 @@ from attendee.sandbox.google_listing import (
     page_token,
     parse_cursor,
     parse_query,
+    positive_number,
 )
 from attendee.sandbox.google_oauth import GoogleOAuth, account_number
 from attendee.sandbox.google_watch import GoogleWatch
@@ -39,7 +40,7 @@ from attendee.sandbox.world import Person, Role, World
 
 API = "/calendar/v3"
 ROLES = {Role.OWNER: "owner", Role.WRITER: "writer", Role.READER: "reader", Role.FREE_BUSY: "freeBusyReader"}
-LARGEST_CALENDAR_PAGE = 250
+USUAL_CALENDAR_PAGE, LARGEST_CALENDAR_PAGE = 100, 250
 
 
 class Google:
@@ -144,8 +145,8 @@ class Google:
         if answer is not None:
             return answer
         query = request.query_params
-        size = min(int(query.get("maxResults", "100")), LARGEST_CALENDAR_PAGE)
-        start = int(query.get("pageToken", "0"))
+        size = min(positive_number(query, "maxResults") or USUAL_CALENDAR_PAGE, LARGEST_CALENDAR_PAGE)
+        start = positive_number(query, "pageToken") or 0
         entries = [_calendar_list_entry(person, calendar) for calendar in person.calendars.values()]
         body: dict[str, Any] = {"kind": "calendar#calendarList", "items": entries[start : start + size]}
         if start + size < len(entries):

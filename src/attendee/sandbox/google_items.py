@@ -47,6 +47,8 @@ EVENT_TYPE_PROPERTIES: dict[Kind, dict[str, Any]] = {
     Kind.WORKING_LOCATION: {"workingLocationProperties": {"type": "homeOffice", "homeOffice": {}}},
 }
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+# `events.get` answers for a cancelled event for this long; Google does not say how long it remembers.
+MEMORY = timedelta(days=28)
 ETAG_BASE = 3_590_000_000_000_000
 INSTANCE_ID = re.compile(r"(?P<series>.+)_(?P<slot>\d{8}(?:T\d{6}Z)?)")
 
@@ -243,7 +245,3 @@ def _conference(conference: Conference) -> dict[str, Any]:
 
 def _etag(change: int) -> str:
     return f'"{ETAG_BASE + change * 2000}"'
-
-
-# `events.get` answers for a cancelled event for this long; Google does not say how long it remembers.
-MEMORY = timedelta(days=28)

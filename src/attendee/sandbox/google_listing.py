@@ -142,13 +142,13 @@ def parse_query(parameters: QueryParams) -> Query:
         time_min=_instant(parameters, "timeMin"),
         time_max=_instant(parameters, "timeMax"),
         updated_min=_instant(parameters, "updatedMin"),
-        page_size=min(_number(parameters, "maxResults") or DEFAULT_PAGE, LARGEST_PAGE),
+        page_size=min(positive_number(parameters, "maxResults") or DEFAULT_PAGE, LARGEST_PAGE),
         order_by=parameters.get("orderBy"),
         event_types=frozenset(parameters.getlist("eventTypes")),
         uid=parameters.get("iCalUID"),
         text=parameters.get("q"),
         zone=_zone(parameters),
-        max_attendees=_number(parameters, "maxAttendees"),
+        max_attendees=positive_number(parameters, "maxAttendees"),
     )
     if query.time_min and query.time_max and query.time_min >= query.time_max:
         raise GoogleRefuses("timeRangeEmpty")
@@ -311,7 +311,8 @@ def _instant(parameters: QueryParams, name: str) -> datetime | None:
     return moment.astimezone(UTC).replace(microsecond=0)
 
 
-def _number(parameters: QueryParams, name: str) -> int | None:
+def positive_number(parameters: QueryParams, name: str) -> int | None:
+    """The parameter, or None where it is not sent. Raises GoogleRefuses."""
     text = parameters.get(name)
     if text is None:
         return None

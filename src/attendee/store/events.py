@@ -1,9 +1,7 @@
 """Events as the sync sees them: what is known of a calendar, and what has changed, in few statements."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import orjson
 from sqlalchemy import bindparam, delete, func, insert, select, update
@@ -11,33 +9,11 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from attendee.model import CalendarId, EventId, ProjectId, RemoteEvent, SetAside
+from attendee.model import CalendarId, KnownEvent, ProjectId, SetAside, Touched
 from attendee.store.tables import events, set_aside_events
 
 # Both databases limit how many values one statement may carry.
 _IDS_A_STATEMENT = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class KnownEvent:
-    """As much of a stored event as it takes to see that it has changed."""
-
-    id: EventId
-    platform_uuid: str
-    fingerprint: str
-    is_deleted: bool
-    start_at: datetime
-    end_at: datetime
-    meeting_url: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """An event that a sync changes: before (None: it is new) and after (None: it is gone)."""
-
-    id: EventId
-    before: KnownEvent | None
-    after: RemoteEvent | None
 
 
 _KNOWN_COLUMNS = (
@@ -156,4 +132,4 @@ async def count_set_aside(tx: AsyncConnection, calendar_ids: Collection[str]) ->
         .where(set_aside_events.c.calendar_id.in_(calendar_ids))
         .group_by(set_aside_events.c.calendar_id)
     )
-    return dict(counted.tuples().all())
+    return dict(counted.all())

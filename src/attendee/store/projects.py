@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Self
 
-from sqlalchemy import Row, Select, insert, or_, select, update
+from sqlalchemy import Row, Select, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -55,6 +55,18 @@ class ApiKey:
         return self.last_used_at is not None and now - self.last_used_at < _USE_RECORDED_EVERY
 
 
+_KEYS: Select[Any] = select(
+    api_keys.c.id,
+    api_keys.c.project_id,
+    api_keys.c.name,
+    api_keys.c.created_at,
+    api_keys.c.last_used_at,
+    api_keys.c.disabled_at,
+)
+# Built once, because every request asks it.
+_ENABLED_KEY = _KEYS.where(api_keys.c.key_hash == bindparam("key_hash"), api_keys.c.disabled_at.is_(None))
+
+
 async def create(tx: AsyncConnection, name: str, *, key_ring: KeyRing, now: datetime) -> Project:
     """A new project with its signing secret. Raises Invalid for a name that is blank, too long or taken."""
     _check_name(name)
@@ -98,7 +110,7 @@ async def create_key(tx: AsyncConnection, project_id: ProjectId, *, name: str, n
 
 async def keys(tx: AsyncConnection, *, project_id: ProjectId | None = None) -> Sequence[ApiKey]:
     """The keys of a project, or of all projects for None, disabled ones too, oldest first."""
-    query = _select_keys().order_by(api_keys.c.created_at, api_keys.c.id)
+    query = _KEYS.order_by(api_keys.c.created_at, api_keys.c.id)
     if project_id is not None:
         query = query.where(api_keys.c.project_id == project_id)
     return [ApiKey.from_row(row) for row in await tx.execute(query)]
@@ -109,7 +121,7 @@ async def disable_key(tx: AsyncConnection, key_id: str, *, now: datetime) -> Api
     await tx.execute(
         update(api_keys).where(api_keys.c.id == key_id, api_keys.c.disabled_at.is_(None)).values(disabled_at=now)
     )
-    row = (await tx.execute(_select_keys().where(api_keys.c.id == key_id))).one_or_none()
+    row = (await tx.execute(_KEYS.where(api_keys.c.id == key_id))).one_or_none()
     if row is None:
         raise NotFound("Key")
     return ApiKey.from_row(row)
@@ -117,11 +129,7 @@ async def disable_key(tx: AsyncConnection, key_id: str, *, now: datetime) -> Api
 
 async def authenticate(tx: AsyncConnection, secret: str) -> ApiKey | None:
     """What the key opens; None when it is unknown or disabled."""
-    row = (
-        await tx.execute(
-            _select_keys().where(api_keys.c.key_hash == _key_hash(secret), api_keys.c.disabled_at.is_(None))
-        )
-    ).one_or_none()
+    row = (await tx.execute(_ENABLED_KEY, {"key_hash": _key_hash(secret)})).one_or_none()
     return None if row is None else ApiKey.from_row(row)
 
 
@@ -150,10 +158,3 @@ def _check_name(name: str) -> None:
 
 def _key_hash(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
-
-
-def _select_keys() -> Select[Any]:
-    columns = api_keys.c
-    return select(
-        columns.id, columns.project_id, columns.name, columns.created_at, columns.last_used_at, columns.disabled_at
-    )

@@ -3,8 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from attendee.model import Cancelled, EventId, RemoteEvent, RemoteItem, SetAside, Window, new_id
-from attendee.store.events import KnownEvent, Touched
+from attendee.model import Cancelled, EventId, KnownEvent, RemoteEvent, RemoteItem, SetAside, Touched, Window, new_id
 
 
 @dataclass(frozen=True, slots=True)

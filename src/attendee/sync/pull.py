@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from attendee.model import Cancelled, DisconnectCode, RemoteItem, Window
+from attendee.model import Cancelled, DisconnectCode, KnownEvent, RemoteItem, Window
 from attendee.providers.port import AccessRevoked, CursorExpired, TokenRejected
-from attendee.store.events import KnownEvent
 from attendee.sync.access import Access
 from attendee.sync.diff import Changes, absent
 
