@@ -1,4 +1,4 @@
-"""The only place that asks what time it is; everything else takes `now`, or a `Clock` as an argument."""
+"""Instants: asked for only here (everything else takes `now`, or a `Clock`), and written as every client reads them."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,3 +9,12 @@ Clock = Callable[[], datetime]
 def now() -> datetime:
     """The current instant, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def written(at: datetime) -> str:
+    """An instant, which must be in UTC, as the contract writes it: with microseconds and Z."""
+    return at.isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def written_or_none(at: datetime | None) -> str | None:
+    return None if at is None else written(at)

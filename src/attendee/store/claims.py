@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Table, case, func, literal, or_, select, update
+from sqlalchemy import Row, Table, case, func, literal, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import ClaimLost
@@ -27,19 +27,19 @@ async def claim_due(
     *,
     now: datetime,
     limit: int,
-    excluding: Mapping[str, Collection[str]] | None = None,
+    excluding: Mapping[tuple[str, ...], Collection[tuple[str, ...]]] | None = None,
 ) -> list[Row[Any]]:
     """The rows that are due, at most `limit`, longest due first, now claimed for `LEASE`.
 
-    `excluding` names for a column the values whose rows are left to be claimed later: those who have their share of
+    `excluding` names for some columns the values whose rows are left to be claimed later: those who have their share of
     what is in flight already.
     """
     due = select(table.c.id).where(
         table.c.due_at <= now, or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now)
     )
-    for column, values in (excluding or {}).items():
+    for columns, values in (excluding or {}).items():
         if values:
-            due = due.where(table.c[column].not_in(values))
+            due = due.where(tuple_(*(table.c[column] for column in columns)).not_in(values))
     chosen = due.order_by(table.c.due_at, table.c.id).limit(limit).with_for_update(skip_locked=True).cte("due")
     claimed = await tx.execute(
         update(table)

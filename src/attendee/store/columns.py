@@ -52,7 +52,9 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         if dialect.name == "sqlite":
             return _EPOCH + timedelta(microseconds=value)
-        return value.astimezone(UTC)  # type: ignore[no-any-return]  # asyncpg answers in UTC already; this only swaps its own UTC object for Python's
+        # asyncpg answers in UTC, but takes the ends of the calendar for infinity and gives them back naive.
+        instant: datetime = value
+        return instant if instant.tzinfo is UTC else instant.replace(tzinfo=UTC)
 
 
 class Json(TypeDecorator[Any]):

@@ -19,7 +19,8 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _SQLITE_BUSY_MILLISECONDS = 30_000
 _SQLITE_READERS = 8
 _POSTGRESQL_CONNECTIONS = 20
-_POOL_WAIT_SECONDS = 60
+# What a statement carries is people's data: it stays out of errors, and so out of logs.
+_ENGINE: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 60, "hide_parameters": True}
 _WAKES = "wakes"
 
 
@@ -45,20 +46,17 @@ class Database:
         self._url = parsed
         self._listeners: list[Callable[[str], None]] = []
         if self.is_sqlite:
-            self._writer = create_async_engine(parsed, pool_size=1, max_overflow=0, pool_timeout=_POOL_WAIT_SECONDS)
-            self._reader = create_async_engine(
-                parsed, pool_size=_SQLITE_READERS, max_overflow=0, pool_timeout=_POOL_WAIT_SECONDS
-            )
+            self._writer = create_async_engine(parsed, pool_size=1, **_ENGINE)
+            self._reader = create_async_engine(parsed, pool_size=_SQLITE_READERS, **_ENGINE)
             _prepare_sqlite(self._writer, begin="BEGIN IMMEDIATE", query_only=False)
             _prepare_sqlite(self._reader, begin="BEGIN", query_only=True)
         else:
             self._writer = self._reader = create_async_engine(
                 parsed.difference_update_query(["sslmode"]),
                 pool_size=_POSTGRESQL_CONNECTIONS,
-                max_overflow=0,
-                pool_timeout=_POOL_WAIT_SECONDS,
                 pool_pre_ping=True,
                 connect_args=_postgresql_arguments(parsed),
+                **_ENGINE,
             )
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, Self
 from sqlalchemy import Row, case, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from attendee.errors import NotAllowed, NotFound
+from attendee.errors import ClaimLost, NotAllowed, NotFound
 from attendee.model import BotId, DeliveryId, DeliveryState, ProjectId, SubscriptionId, Trigger, new_id
 from attendee.store import claims
 from attendee.store.database import wake_after_commit
@@ -162,17 +162,28 @@ async def settle_attempt(
     next_due_at: datetime | None,
     now: datetime,
 ) -> None:
-    """Keeps the attempt and what follows from it: delivered, failed for good, or due again. Raises ClaimLost."""
-    assert delivery.claim_id is not None, "only a claimed delivery is settled"
-    await claims.settle(
-        tx,
-        deliveries,
-        row_id=delivery.id,
-        claim_id=delivery.claim_id,
-        wakes=delivery.wakes,
-        next_due_at=next_due_at,
-        succeeded=False,
-        values={"state": state.value, "finished_at": None if state is DeliveryState.PENDING else now},
+    """Keeps the attempt and what follows from it: delivered, failed for good, or due again. Raises ClaimLost.
+
+    What was decided while the attempt was under way holds: a subscription that was paused or deleted, a redelivery that
+    was asked for. What has arrived has arrived all the same.
+    """
+    current = (
+        await tx.execute(
+            select(deliveries)
+            .where(deliveries.c.id == delivery.id, deliveries.c.claim_id == delivery.claim_id)
+            .with_for_update()
+        )
+    ).one_or_none()
+    if current is None:
+        raise ClaimLost(delivery.id)
+    was_woken = current.wakes != delivery.wakes
+    if state is not DeliveryState.DELIVERED and was_woken:
+        state, next_due_at = DeliveryState(current.state), current.due_at
+    finished_at = None if state is DeliveryState.PENDING else current.finished_at or now
+    await tx.execute(
+        update(deliveries)
+        .where(deliveries.c.id == delivery.id)
+        .values(state=state.value, finished_at=finished_at, due_at=next_due_at, claim_id=None, claimed_until=None)
     )
     answer = None if attempt.answer is None else attempt.answer.replace("\x00", "")[:_ANSWER_CHARACTERS]
     await tx.execute(

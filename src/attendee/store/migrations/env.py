@@ -32,7 +32,7 @@ def _run(connection: Connection) -> None:
 
 
 async def _run_from_command_line() -> None:
-    database = Database(os.environ.get("ATTENDEE_DATABASE_URL", "sqlite:///data/attendee.sqlite"))
+    database = Database(os.environ["ATTENDEE_DATABASE_URL"])
     async with database.transaction() as tx:
         await tx.run_sync(_run)
     await database.close()

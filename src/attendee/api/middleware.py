@@ -1,0 +1,100 @@
+"""What holds for every request, whatever it asks for: its id, its size, one slash too many, and failures of our own."""
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from attendee.api.problems import BodyTooLarge, JsonAnswer, our_own_fault, refused
+
+BODY_LIMIT = 1024 * 1024
+# A bot's image comes in base64 in the body; without it, the limit above holds (`bodies.py`).
+BODY_LIMIT_WITH_IMAGE = 12 * 1024 * 1024
+_TAKES_IMAGE = re.compile(r"/api/v1/bots(/[^/]+)?")
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+
+_log = structlog.get_logger(__name__)
+
+
+class EveryRequest:
+    """The outermost layer, in plain ASGI because it runs for every request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers)
+        scope = _without_slash(scope)
+        path = scope["path"]
+        is_started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal is_started
+            if message["type"] == "http.response.start":
+                is_started = True
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            await send(message)
+
+        if "\x00" in path:
+            # No path of ours has it, and PostgreSQL could not even look for such an id.
+            await JsonAnswer({"error": "Not found"}, 404)(scope, receive, send_with_id)
+            return
+        limit = BODY_LIMIT_WITH_IMAGE if _TAKES_IMAGE.fullmatch(path) else BODY_LIMIT
+        try:
+            _check_announced(headers.get(b"content-length"), limit)
+            await self._app(scope, _counted(receive, limit), send_with_id)
+        except BodyTooLarge as problem:
+            if not is_started:
+                await (await refused(None, problem))(scope, receive, send_with_id)
+        except ClientDisconnect:
+            # It went away while it was sending: there is nobody to answer.
+            return
+        except Exception:
+            error_id = "err_" + secrets.token_hex(8)
+            _log.exception(
+                "request failed", error_id=error_id, request_id=request_id.decode(), method=scope["method"], path=path
+            )
+            if is_started:
+                raise
+            await our_own_fault(error_id)(scope, receive, send_with_id)
+
+
+def _request_id(headers: Mapping[bytes, bytes]) -> bytes:
+    """The client's own, if it has a sane form; else a new one."""
+    given = headers.get(b"x-request-id", b"")
+    return given if _SANE_REQUEST_ID.fullmatch(given) else secrets.token_hex(16).encode()
+
+
+def _without_slash(scope: Scope) -> Scope:
+    path = scope["path"]
+    if path == "/" or not path.endswith("/"):
+        return scope
+    return {**scope, "path": path[:-1], "raw_path": scope["raw_path"].removesuffix(b"/")}
+
+
+def _check_announced(content_length: bytes | None, limit: int) -> None:
+    if content_length is not None and content_length.isdigit() and int(content_length) > limit:
+        raise BodyTooLarge(limit)
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """`receive`, which raises BodyTooLarge once the body turns out to be larger than the limit."""
+    received = 0
+
+    async def receive_counted() -> dict[str, Any]:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise BodyTooLarge(limit)
+        return dict(message)
+
+    return receive_counted

@@ -1,0 +1,84 @@
+"""What operators and developers ask for without a key: health, readiness, the OpenAPI document and its pages."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, HTMLResponse, Response
+
+from attendee.api import schemas
+from attendee.api.problems import JsonAnswer
+from attendee.api.service import ServiceOf
+from attendee.store.database import SchemaOutdated
+
+router = APIRouter(tags=["operations"])
+_WITHOUT_KEY: dict[str, object] = {"security": []}
+
+_log = structlog.get_logger(__name__)
+
+_DOCS = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>attendee API</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+<div id="docs"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#docs", deepLinking: true});</script>
+</body>
+</html>
+"""
+
+
+def _assets() -> Path:
+    return Path(str(files("fastapi_offline"))) / "static"
+
+
+@router.get("/healthz", response_model=schemas.Health, openapi_extra=_WITHOUT_KEY)
+async def healthz() -> Response:
+    """The process is up."""
+    return JsonAnswer({"status": "ok"})
+
+
+@router.get(
+    "/readyz",
+    response_model=schemas.Readiness,
+    responses={503: {"model": schemas.Readiness, "description": "Not ready, and why"}},
+    openapi_extra=_WITHOUT_KEY,
+)
+async def readyz(service: ServiceOf) -> Response:
+    """The database can be reached and has the schema of this version."""
+    try:
+        await service.database.check_schema()
+    except SchemaOutdated as outdated:
+        return JsonAnswer({"status": "not ready", "problem": str(outdated)}, 503)
+    except Exception:  # noqa: BLE001  # drivers raise errors of many families when they can't connect
+        # Their words stay in the log: they name hosts and accounts.
+        _log.exception("the database can't be reached")
+        return JsonAnswer({"status": "not ready", "problem": "The database can't be reached."}, 503)
+    return JsonAnswer({"status": "ready", "problem": None})
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    return JsonAnswer(request.app.openapi())
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs() -> Response:
+    return HTMLResponse(_DOCS)
+
+
+@router.get("/docs/swagger-ui.css", include_in_schema=False)
+async def docs_style() -> Response:
+    return FileResponse(_assets() / "swagger-ui.css", media_type="text/css")
+
+
+@router.get("/docs/swagger-ui-bundle.js", include_in_schema=False)
+async def docs_script() -> Response:
+    return FileResponse(_assets() / "swagger-ui-bundle.js", media_type="text/javascript")
