@@ -1,0 +1,345 @@
+"""The command line. Settings are read here, once for each command, and handed down as plain values."""
+
+import asyncio
+import shlex
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import orjson
+import typer
+import uvloop
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from attendee import __version__, clock, logs, serving, startup
+from attendee.api import targets
+from attendee.clock import written
+from attendee.demo.story import tell_story
+from attendee.errors import Invalid, NotFound
+from attendee.model import Trigger
+from attendee.sandbox.app import SandboxServer
+from attendee.sandbox.seed import seed_week
+from attendee.sandbox.world import World
+from attendee.settings import Settings, read_settings
+from attendee.startup import CannotStart, Opened
+from attendee.store import projects, subscriptions
+from attendee.store.columns import KeyRing
+from attendee.store.projects import ApiKey, Project
+from attendee.store.subscriptions import NewSubscription, Subscription
+
+_Result = TypeVar("_Result")
+
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+_OfProject = Annotated[str, typer.Option("--project", metavar="NAME", help="The project's name.")]
+_OfProjectOrAll = Annotated[
+    str | None, typer.Option("--project", metavar="NAME", help="Only this project's; without it, all.")
+]
+
+
+def _group(help_text: str) -> typer.Typer:
+    return typer.Typer(help=help_text, rich_markup_mode=None)
+
+
+app = _group("Keeps Google and Microsoft calendars in sync and sends meeting bots to the events in them.")
+projects_app = _group("Projects: each has its own keys, calendars, bots and webhooks.")
+keys_app = _group("Keys to the API.")
+webhooks_app = _group("Where a project is told of what happens.")
+encryption_app = _group("Keys that encrypt the stored secrets.")
+app.add_typer(projects_app, name="projects")
+app.add_typer(keys_app, name="keys")
+app.add_typer(webhooks_app, name="webhooks")
+app.add_typer(encryption_app, name="encryption")
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  # Typer calls it with the value alone
+    if wanted:
+        typer.echo(f"attendee {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def attendee(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Keeps Google and Microsoft calendars in sync and sends meeting bots to the events in them."""
+
+
+@app.command()
+def serve(
+    *,
+    worker: Annotated[
+        bool, typer.Option("--worker/--no-worker", help="Whether to do the work that is due, too.")
+    ] = True,
+) -> None:
+    """Serve the API, and do the work that is due, until Ctrl-C."""
+    settings = _settings()
+    _run(serving.serve(settings, with_worker=worker, tell=typer.echo))
+
+
+@app.command()
+def worker() -> None:
+    """Do the work that is due, beside other processes on one PostgreSQL database, until Ctrl-C."""
+    _run(serving.work(_settings(), tell=typer.echo))
+
+
+@app.command()
+def sandbox() -> None:
+    """Run a small Google on this machine, with a person whose calendar is full, until Ctrl-C."""
+    _run(_serve_sandbox(_settings().sandbox_port))
+
+
+@app.command()
+def demo(*, once: Annotated[bool, typer.Option("--once", help="End with status 0 after the story.")] = False) -> None:
+    """Run the service and the sandbox together, and show what the service does for its users."""
+    raise typer.Exit(_run(tell_story(once=once)))
+
+
+@app.command()
+def migrate(
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if there is something to do.")] = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Bring the database's schema up to this version."""
+    settings = _settings()
+    _run(startup.check_schema(settings) if check else startup.bring_schema_up(settings))
+    _show({"schema": "current"}, "The schema is up to date.", as_json=as_json)
+
+
+@projects_app.command("create")
+def create_project(name: str, *, as_json: _AsJson = False) -> None:
+    """Make a project."""
+
+    async def work(at_hand: Opened) -> Project:
+        async with at_hand.database.transaction() as tx:
+            return await projects.create(tx, name, key_ring=at_hand.key_ring, now=clock.now())
+
+    project = _run_short(work)
+    text = f"{project.id}\nFor a key to its API: attendee keys create --project {shlex.quote(name)}"
+    _show({"id": project.id, "name": project.name}, text, as_json=as_json)
+
+
+@projects_app.command("list")
+def list_projects(*, as_json: _AsJson = False) -> None:
+    """List all projects, oldest first."""
+
+    async def work(at_hand: Opened) -> Sequence[Project]:
+        async with at_hand.database.reading() as tx:
+            return await projects.all_projects(tx)
+
+    rows = [{"id": one.id, "name": one.name, "created_at": one.created_at} for one in _run_short(work)]
+    _show_rows(rows, none="There is no project yet.", as_json=as_json)
+
+
+@keys_app.command("create")
+def create_key(
+    *,
+    project: _OfProject,
+    name: Annotated[str, typer.Option(metavar="NAME", help="What the key is for.")] = "default",
+    as_json: _AsJson = False,
+) -> None:
+    """Make a key to a project's API. It is printed now and never again."""
+
+    async def work(at_hand: Opened) -> tuple[ApiKey, str]:
+        async with at_hand.database.transaction() as tx:
+            owner = await _project(tx, project)
+            return await projects.create_key(tx, owner.id, name=name, now=clock.now())
+
+    key, secret = _run_short(work)
+    text = f"{secret}\nKeep it: it is not shown again. Its id is {key.id}."
+    _show({"id": key.id, "key": secret, "project_id": key.project_id}, text, as_json=as_json)
+
+
+@keys_app.command("list")
+def list_keys(*, project: _OfProjectOrAll = None, as_json: _AsJson = False) -> None:
+    """List keys, disabled ones too, oldest first."""
+
+    async def work(at_hand: Opened) -> Sequence[ApiKey]:
+        async with at_hand.database.reading() as tx:
+            owner = None if project is None else await _project(tx, project)
+            return await projects.keys(tx, project_id=None if owner is None else owner.id)
+
+    _show_rows([_key_row(one) for one in _run_short(work)], none="There is no key yet.", as_json=as_json)
+
+
+@keys_app.command("disable")
+def disable_key(key_id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: _AsJson = False) -> None:
+    """Disable a key: it opens nothing from now on."""
+
+    async def work(at_hand: Opened) -> ApiKey:
+        async with at_hand.database.transaction() as tx:
+            return await projects.disable_key(tx, key_id, now=clock.now())
+
+    key = _run_short(work)
+    _show(_key_row(key), f"{key.id} is disabled.", as_json=as_json)
+
+
+@webhooks_app.command("create")
+def create_webhook(
+    *,
+    project: _OfProject,
+    url: Annotated[str, typer.Option("--url", metavar="URL", help="Where to post.")],
+    triggers: Annotated[list[Trigger], typer.Option("--trigger", help="What to tell of; may be repeated.")],
+    as_json: _AsJson = False,
+) -> None:
+    """Tell a URL of what happens in a project. Prints the secret that signs it."""
+    settings = _settings()
+    refusal = targets.refusal(url, allow_insecure=settings.allow_insecure_webhooks)
+    if refusal is not None:
+        raise Invalid("url", f"--url is {url!r}: {refusal[:1].lower()}{refusal[1:]}")
+
+    async def work(at_hand: Opened) -> tuple[Subscription, str]:
+        new = NewSubscription(url, tuple(dict.fromkeys(triggers)))
+        async with at_hand.database.transaction() as tx:
+            owner = await _project(tx, project)
+            subscription = await subscriptions.create(tx, new, project_id=owner.id, now=clock.now())
+            # The oldest: while secrets rotate it is the one behind X-Webhook-Signature.
+            secret, *_ = await projects.live_secrets(tx, owner.id, key_ring=at_hand.key_ring)
+            return subscription, secret
+
+    subscription, secret = _run_short(work)
+    text = f"{subscription.id}\nIts bodies are signed with {secret}"
+    document = {"id": subscription.id, "url": url, "triggers": subscription.triggers, "secret": secret}
+    _show(document, text, as_json=as_json)
+
+
+@webhooks_app.command("list")
+def list_webhooks(*, project: _OfProjectOrAll = None, as_json: _AsJson = False) -> None:
+    """List the webhooks of projects, oldest first."""
+
+    async def work(at_hand: Opened) -> Sequence[Subscription]:
+        async with at_hand.database.reading() as tx:
+            owners = await projects.all_projects(tx) if project is None else [await _project(tx, project)]
+            return await _subscriptions(tx, owners)
+
+    rows = [
+        {
+            "id": one.id,
+            "project_id": one.project_id,
+            "url": one.url,
+            "triggers": one.triggers,
+            "is_active": one.is_active,
+            "created_at": one.created_at,
+        }
+        for one in _run_short(work)
+    ]
+    _show_rows(rows, none="There is no webhook yet.", as_json=as_json)
+
+
+@webhooks_app.command("delete")
+def delete_webhook(webhook_id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: _AsJson = False) -> None:
+    """Delete a webhook; what was still to be delivered to it is not."""
+
+    async def work(at_hand: Opened) -> None:
+        async with at_hand.database.transaction() as tx:
+            for one in await _subscriptions(tx, await projects.all_projects(tx)):
+                if one.id == webhook_id:
+                    return await subscriptions.remove(tx, one, now=clock.now())
+        raise NotFound("Webhook")
+
+    _run_short(work)
+    _show({"id": webhook_id, "deleted": True}, f"{webhook_id} is deleted.", as_json=as_json)
+
+
+@encryption_app.command("generate")
+def generate_key(*, as_json: _AsJson = False) -> None:
+    """Print a new key for ATTENDEE_ENCRYPTION_KEYS. It works whatever the settings are."""
+    key = KeyRing.generate_key()
+    _show({"key": key}, key, as_json=as_json)
+
+
+def _settings() -> Settings:
+    settings = read_settings()
+    logs.configure(format=settings.log_format, level=settings.log_level)
+    return settings
+
+
+def _run_short(work: Callable[[Opened], Awaitable[_Result]]) -> _Result:
+    settings = _settings()
+
+    async def run() -> _Result:
+        async with startup.opened(settings) as at_hand:
+            return await work(at_hand)
+
+    return _run(run())
+
+
+def _run(work: Coroutine[Any, Any, _Result]) -> _Result:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+async def _serve_sandbox(port: int) -> None:
+    world = World(clock.now)
+    person = world.add_person("ada.lind@acme.example", name="Ada Lind", zone="Europe/Berlin")
+    seed_week(person.primary, now=clock.now())
+    try:
+        server = SandboxServer(world, port=port)
+    except OSError as trouble:
+        raise serving.cannot_listen(trouble, host="127.0.0.1", port=port) from None
+    with serving.stop_signals() as stop:
+        async with server:
+            typer.echo(f"The sandbox is up at {server.url}. Ctrl-C stops it.")
+            await stop.wait()
+
+
+async def _project(tx: AsyncConnection, name: str) -> Project:
+    try:
+        return await projects.get_by_name(tx, name)
+    except NotFound:
+        raise CannotStart(
+            f"There is no project named {name!r}; `attendee projects list` shows those there are."
+        ) from None
+
+
+async def _subscriptions(tx: AsyncConnection, owners: Sequence[Project]) -> Sequence[Subscription]:
+    rows = [row for owner in owners for row in await tx.execute(subscriptions.of_project(owner.id))]
+    return sorted((Subscription.from_row(row) for row in rows), key=lambda one: (one.created_at, one.id))
+
+
+def _key_row(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "project_id": key.project_id,
+        "created_at": key.created_at,
+        "last_used_at": key.last_used_at,
+        "disabled_at": key.disabled_at,
+    }
+
+
+def _show(document: dict[str, Any], text: str, *, as_json: bool) -> None:
+    typer.echo(_json(document) if as_json else text)
+
+
+def _show_rows(rows: Sequence[dict[str, Any]], *, none: str, as_json: bool) -> None:
+    if as_json:
+        typer.echo(_json({"results": rows}))
+    elif not rows:
+        typer.echo(none)
+    else:
+        table = Table(*(name.replace("_", " ") for name in rows[0]), box=box.SIMPLE_HEAD, pad_edge=False)
+        for row in rows:
+            table.add_row(*(_cell(value) for value in row.values()))
+        console = Console(soft_wrap=True, markup=False, highlight=False)
+        # A narrow terminal breaks the lines; it must not cut an id.
+        console.width = max(console.width, console.measure(table, options=console.options.update(width=1000)).maximum)
+        console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M} UTC"
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _json(document: dict[str, Any]) -> str:
+    return orjson.dumps(document, default=written, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()

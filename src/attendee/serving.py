@@ -1,0 +1,240 @@
+"""The service put together: everything built once, and run until it is told to stop."""
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import uvicorn
+from sqlalchemy import Row
+
+from attendee import clock
+from attendee.api.app import create_app
+from attendee.bots.launch import Launcher
+from attendee.meetings import MeetingLinks
+from attendee.model import Platform
+from attendee.outgoing import Outgoing
+from attendee.pipeline import Pipeline, SyncSettings
+from attendee.providers.google import GoogleCalendar
+from attendee.settings import Settings
+from attendee.startup import CannotStart, Opened, opened_to_serve, uses_sqlite
+from attendee.store import projects, tables
+from attendee.store.bots import Bot
+from attendee.store.calendars import Calendar
+from attendee.store.database import Database
+from attendee.store.deliveries import Delivery
+from attendee.webhooks.send import Sender
+from attendee.worker import Job, QuietSyncs, Worker
+
+# A receiver of webhooks has so long to answer.
+_WEBHOOK_TIMEOUT = timedelta(seconds=10)
+# Requests under way get so long to end: the whole process is to be gone 10 seconds after it was told to stop.
+_FINISH_SECONDS = 8
+_BACKLOG = 2048
+
+Told = Callable[[str], None]
+
+
+async def serve(settings: Settings, *, with_worker: bool, tell: Told) -> None:
+    """The API, and the worker with it, until a signal stops them. Raises WrongSetting and CannotStart.
+
+    `tell` gets the lines that greet the person who started it.
+    """
+    with stop_signals() as stop, listening(settings.host, settings.port) as listener:
+        async with opened_to_serve(settings) as at_hand, asyncio.TaskGroup() as tasks:
+            meeting_links = MeetingLinks()
+            server = _ApiServer(at_hand, meeting_links, settings=settings)
+            tasks.create_task(server.serve([listener]))
+            tasks.create_task(server.end_after(stop))
+            if with_worker:
+                tasks.create_task(_work(at_hand, meeting_links, settings=settings, stop=stop))
+            await server.up.wait()
+            tell(f"attendee is up at {_address(listener)} (its API: {_address(listener)}/docs). Ctrl-C stops it.")
+            if not await _has_project(at_hand.database):
+                tell("There is no project yet. In another terminal: attendee projects create NAME")
+                tell("then, for its API key:                        attendee keys create --project NAME")
+
+
+async def work(settings: Settings, *, tell: Told) -> None:
+    """A worker alone, beside others, until a signal stops it. Raises WrongSetting and CannotStart."""
+    if uses_sqlite(settings):
+        raise CannotStart(
+            "SQLite allows one process, and with it `attendee serve` works too: "
+            "set ATTENDEE_DATABASE_URL to a PostgreSQL database to run workers of their own."
+        )
+    with stop_signals() as stop:
+        async with opened_to_serve(settings) as at_hand:
+            tell("The worker is up. Ctrl-C stops it.")
+            await _work(at_hand, MeetingLinks(), settings=settings, stop=stop)
+
+
+class _ApiServer(uvicorn.Server):
+    """The API over HTTP, inside our own event loop. `up` is set once it answers."""
+
+    def __init__(self, at_hand: Opened, meeting_links: MeetingLinks, *, settings: Settings) -> None:
+        app = create_app(
+            database=at_hand.database,
+            key_ring=at_hand.key_ring,
+            clock=clock.now,
+            meeting_links=meeting_links,
+            allow_insecure_webhooks=settings.allow_insecure_webhooks,
+        )
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                log_config=None,
+                log_level=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_FINISH_SECONDS,
+            )
+        )
+        self.up = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Captures none: they stop more than this server."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    async def end_after(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self.should_exit = True
+
+
+async def _work(at_hand: Opened, meeting_links: MeetingLinks, *, settings: Settings, stop: asyncio.Event) -> None:
+    async with _connections(settings) as (outgoing, http):
+        worker = _build_worker(at_hand, settings=settings, outgoing=outgoing, http=http, meeting_links=meeting_links)
+        await worker.run(stop)
+
+
+def _build_worker(
+    at_hand: Opened, *, settings: Settings, outgoing: Outgoing, http: aiohttp.ClientSession, meeting_links: MeetingLinks
+) -> Worker:
+    """The worker with its three kinds of work."""
+    database, key_ring = at_hand.database, at_hand.key_ring
+    google = GoogleCalendar(
+        http=http,
+        api_url=settings.google_api_url,
+        token_url=settings.google_token_url,
+        find_meeting_url=meeting_links.find_meeting_url,
+    )
+    quiet = QuietSyncs(database)
+    pipeline = Pipeline(
+        database=database,
+        providers={Platform.GOOGLE: google},
+        key_ring=key_ring,
+        clock=clock.now,
+        settings=SyncSettings(
+            past=timedelta(days=settings.sync_window_past_days),
+            future=timedelta(days=settings.sync_window_future_days),
+            interval=timedelta(seconds=settings.sync_interval_seconds),
+        ),
+        settle_quiet=quiet.add,
+    )
+    sender = Sender(database, outgoing, key_ring, clock.now)
+    launcher = Launcher(database, clock.now)
+
+    async def sync(row: Row[Any]) -> None:
+        await pipeline.sync_calendar(Calendar.from_row(row))
+
+    async def send(row: Row[Any]) -> None:
+        await sender.send(Delivery.from_row(row))
+
+    async def launch(row: Row[Any]) -> None:
+        await launcher.launch(Bot.from_row(row))
+
+    at_once = settings.worker_concurrency
+    jobs = (
+        Job(tables.calendars, (("project_id", "client_id"), ("project_id",)), sync, at_once),
+        Job(tables.deliveries, (("project_id", "url"), ("project_id",)), send, at_once),
+        Job(tables.bots, (("project_id",),), launch, at_once),
+    )
+    return Worker(database=database, clock=clock.now, jobs=jobs, quiet=quiet)
+
+
+@asynccontextmanager
+async def _connections(settings: Settings) -> AsyncGenerator[tuple[Outgoing, aiohttp.ClientSession]]:
+    outgoing = Outgoing(allow_private=settings.allow_insecure_webhooks, timeout=_WEBHOOK_TIMEOUT)
+    try:
+        # Nothing of the environment (proxies, .netrc) and nothing that a platform sets (cookies) may change a request.
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        ) as http:
+            yield outgoing, http
+    finally:
+        await outgoing.close()
+
+
+@contextmanager
+def stop_signals() -> Generator[asyncio.Event]:
+    """An event that Ctrl-C and SIGTERM set. The next one of them ends the process as it ends any other."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def release() -> None:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(one)
+
+    def told() -> None:
+        stop.set()
+        release()
+
+    for one in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(one, told)
+    try:
+        yield stop
+    finally:
+        release()
+
+
+@contextmanager
+def listening(host: str, port: int) -> Generator[socket.socket]:
+    """A socket that listens there. Raises CannotStart."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        listener = _bound(family, host, port)
+    except OSError as trouble:
+        raise cannot_listen(trouble, host=host, port=port) from None
+    with listener:
+        yield listener
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    # With the protocol named, or the event loop would leave Nagle's algorithm on: 40 ms more for every answer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def cannot_listen(trouble: OSError, *, host: str, port: int) -> CannotStart:
+    """What to tell of an attempt to listen that failed."""
+    if trouble.errno == errno.EADDRINUSE:
+        return CannotStart(f"Port {port} of {host} is in use: stop what listens there, or choose another port.")
+    return CannotStart(f"Nothing can listen on port {port} of {host}: {trouble.strerror}")
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _has_project(database: Database) -> bool:
+    async with database.reading() as tx:
+        return bool(await projects.all_projects(tx))

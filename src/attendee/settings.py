@@ -1,0 +1,140 @@
+"""What an operator can set: the environment and a `.env` file, read once into one frozen object."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from attendee.store.columns import KeyRing
+
+_PREFIX = "ATTENDEE_"
+_SECRETS = frozenset({"database_url", "encryption_keys"})
+# Where Pydantic's own words would puzzle who reads them.
+_IN_OUR_WORDS = {
+    "int_parsing": "it must be a whole number",
+    "bool_parsing": "it must be true or false",
+    "string_too_short": "it must not be empty",
+}
+
+
+class WrongSetting(Exception):
+    """A setting can't be used. The text is one line that names the variable, what is wrong and what would be right."""
+
+
+def _http_address(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        is_right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise ValueError("it must be an address that begins with https:// or http://, such as https://example.com")
+    return address.rstrip("/")
+
+
+def _between_commas(value: Any) -> Any:
+    return tuple(part for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _keys_that_open(keys: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
+    if keys is not None:
+        KeyRing([key.get_secret_value() for key in keys])
+    return keys
+
+
+def _lower_case(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+_HttpAddress = Annotated[str, AfterValidator(_http_address)]
+# Zero takes a port that is free.
+_Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class Settings(BaseSettings):
+    """Every setting of this version. Variables that it does not know are none of its business."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="The database: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME (`sslmode` is understood). "
+        "Unset, it is a SQLite file in the data directory.",
+    )
+    data_dir: Path = Field(
+        default=Path("data"),
+        description="The directory of the SQLite file and of the encryption key that is generated beside it.",
+    )
+    host: str = Field(default="127.0.0.1", min_length=1, description="The address that `serve` listens on.")
+    port: _Port = Field(default=8000, description="The port that `serve` listens on; 0 takes one that is free.")
+    encryption_keys: Annotated[
+        tuple[SecretStr, ...] | None, NoDecode, BeforeValidator(_between_commas), AfterValidator(_keys_that_open)
+    ] = Field(
+        default=None,
+        description="What encrypts the stored secrets: 32 bytes each in base64, between commas; the first encrypts, "
+        "all decrypt. Required with PostgreSQL; with SQLite one is generated into the data directory.",
+    )
+    sync_interval_seconds: int = Field(
+        default=1800, ge=1, le=86_400, description="How often a calendar is asked what has changed, in seconds."
+    )
+    sync_window_past_days: int = Field(
+        default=1, ge=0, le=365, description="How many days back events are kept in sync."
+    )
+    sync_window_future_days: int = Field(
+        default=28, ge=1, le=365, description="How many days ahead events are kept in sync."
+    )
+    worker_concurrency: int = Field(
+        default=32, ge=1, le=1000, description="How many syncs, and how many deliveries, one process has in flight."
+    )
+    allow_insecure_webhooks: bool = Field(
+        default=False,
+        description="Whether webhooks may go to plain http and to private addresses: for work on one machine.",
+    )
+    google_api_url: _HttpAddress = Field(
+        default="https://www.googleapis.com",
+        description="Where Google's API is; `/calendar/v3` is appended.",
+    )
+    google_token_url: _HttpAddress = Field(
+        default="https://oauth2.googleapis.com/token", description="Where Google gives out access tokens."
+    )
+    sandbox_port: _Port = Field(
+        default=8100, description="The loopback port that `sandbox` listens on; 0 takes one that is free."
+    )
+    log_format: Annotated[Literal["console", "json"] | None, BeforeValidator(_lower_case)] = Field(
+        default=None, description="`console` or `json`. Unset, it is `console` on a terminal and `json` elsewhere."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower_case)] = Field(
+        default="info", description="The least important messages that are logged: debug, info, warning or error."
+    )
+
+
+def read_settings() -> Settings:
+    """The settings as they are now. Raises WrongSetting."""
+    try:
+        return Settings()
+    except ValidationError as wrong:
+        raise WrongSetting("; ".join(_explained(error) for error in wrong.errors())) from None
+    except (UnicodeDecodeError, OSError) as trouble:
+        raise WrongSetting(f".env can't be read: {trouble}") from None
+
+
+def _explained(error: ErrorDetails) -> str:
+    field = str(error["loc"][0])
+    name = f"{_PREFIX}{field.upper()}"
+    message = _IN_OUR_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+    message = message.replace("Input should be", "it must be", 1)
+    value = error["input"]
+    if field in _SECRETS or not isinstance(value, str):
+        return f"{name} is wrong: {message}"
+    return f"{name} is {value!r}: {message}"

@@ -1,0 +1,126 @@
+"""Settings: what is read, and what is said of those that can't be used."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from attendee.settings import Settings, WrongSetting, read_settings
+from attendee.store.columns import KeyRing
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of whoever runs the tests, and no `.env` of theirs."""
+    for name in os.environ:
+        if name.startswith("ATTENDEE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_has_to_be_set() -> None:
+    """On a laptop every setting has a value that works."""
+    settings = read_settings()
+    assert (settings.host, settings.port, settings.data_dir) == ("127.0.0.1", 8000, Path("data"))
+    assert settings.database_url is None
+    assert settings.sync_interval_seconds == 1800
+
+
+def test_environment_goes_before_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`.env` is read too, and a variable of the environment overrides it; one that is empty is as good as unset."""
+    (tmp_path / ".env").write_text("ATTENDEE_PORT=1111\nATTENDEE_HOST=127.0.0.2\nATTENDEE_LOG_LEVEL=DEBUG\n")
+    monkeypatch.setenv("ATTENDEE_PORT", "2222")
+    monkeypatch.setenv("ATTENDEE_SANDBOX_PORT", "")
+    settings = read_settings()
+    assert (settings.port, settings.host, settings.log_level) == (2222, "127.0.0.2", "debug")
+    assert settings.sandbox_port == 8100
+
+
+def test_variables_that_are_not_known_stop_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A setting of a later version may stand there already."""
+    monkeypatch.setenv("ATTENDEE_PUBLIC_URL", "https://example.com")
+    (tmp_path / ".env").write_text("ATTENDEE_BOT_RUNNER=http\nOTHER=1\n")
+    assert read_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("PORT", "http", "ATTENDEE_PORT is 'http': it must be a whole number"),
+        ("PORT", "70000", "ATTENDEE_PORT is '70000': it must be less than or equal to 65535"),
+        ("ALLOW_INSECURE_WEBHOOKS", "mostly", "ATTENDEE_ALLOW_INSECURE_WEBHOOKS is 'mostly': it must be true or false"),
+        ("LOG_FORMAT", "xml", "ATTENDEE_LOG_FORMAT is 'xml': it must be 'console' or 'json'"),
+        ("WORKER_CONCURRENCY", "0", "ATTENDEE_WORKER_CONCURRENCY is '0': it must be greater than or equal to 1"),
+        (
+            "GOOGLE_API_URL",
+            "googleapis.com",
+            (
+                "ATTENDEE_GOOGLE_API_URL is 'googleapis.com': it must be an address that begins with https:// or "
+                "http://, such as https://example.com"
+            ),
+        ),
+        (
+            "ENCRYPTION_KEYS",
+            "hush",
+            (
+                "ATTENDEE_ENCRYPTION_KEYS is wrong: key 1 is not 32 bytes in base64; `attendee encryption generate` "
+                "makes one"
+            ),
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str) -> None:
+    """The line names the variable, what is wrong and what would be right; the value of a secret is not in it."""
+    monkeypatch.setenv(f"ATTENDEE_{name}", value)
+    with pytest.raises(WrongSetting) as wrong:
+        read_settings()
+    assert str(wrong.value) == line
+
+
+def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to start the service once for every mistake."""
+    monkeypatch.setenv("ATTENDEE_PORT", "x")
+    monkeypatch.setenv("ATTENDEE_LOG_LEVEL", "loud")
+    with pytest.raises(WrongSetting, match=r"^ATTENDEE_PORT .*; ATTENDEE_LOG_LEVEL ") as wrong:
+        read_settings()
+    assert "\n" not in str(wrong.value)
+
+
+def test_file_that_is_no_text_is_told_of(tmp_path: Path) -> None:
+    """A `.env` that can't be read is a wrong setting as well."""
+    (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(WrongSetting, match=r"^\.env can't be read"):
+        read_settings()
+
+
+def test_keys_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several keys are one variable; spaces and a comma at the end do no harm."""
+    first, second = KeyRing.generate_key(), KeyRing.generate_key()
+    monkeypatch.setenv("ATTENDEE_ENCRYPTION_KEYS", f"{first}, {second},")
+    keys = read_settings().encryption_keys
+    assert keys is not None
+    assert [key.get_secret_value().strip() for key in keys] == [first, second]
+
+
+def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the keys nor the password of the database are in what a log or a debugger shows."""
+    key = KeyRing.generate_key()
+    monkeypatch.setenv("ATTENDEE_ENCRYPTION_KEYS", key)
+    monkeypatch.setenv("ATTENDEE_DATABASE_URL", "postgresql://me:hush@127.0.0.1/db")
+    shown = repr(read_settings())
+    assert key not in shown
+    assert "hush" not in shown
+
+
+def test_settings_do_not_change() -> None:
+    """They are read once; nobody can change them on the way."""
+    settings: Any = read_settings()
+    with pytest.raises(ValidationError):
+        settings.port = 1
+
+
+def test_every_setting_says_what_it_is() -> None:
+    """The documentation is made from the descriptions."""
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
