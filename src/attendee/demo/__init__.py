@@ -1,0 +1,1 @@
+"""`attendee demo`: the whole of it on one machine, shown by a story. `story.py` tells it."""
