@@ -1,24 +1,28 @@
 """A whole installation without its processes: a database, a sandbox on loopback, and a clock that stands still."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import orjson
 from sqlalchemy import select
 
 from attendee.meetings import find_meeting_url
-from attendee.model import CalendarId, Platform, ProjectId
+from attendee.model import BotState, CalendarId, Platform, ProjectId, Trigger
 from attendee.pipeline import Pipeline, SyncSettings
 from attendee.providers.google import GoogleCalendar
 from attendee.sandbox.app import SandboxServer
 from attendee.sandbox.world import Person, World
-from attendee.store import calendars, claims, projects, tables
+from attendee.store import bots, calendars, claims, projects, subscriptions, tables
+from attendee.store.bots import Bot, NewBot
 from attendee.store.calendars import Calendar, NewCalendar
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
+from attendee.store.subscriptions import Subscription
 from attendee.worker import QuietSyncs
 
 START = datetime(2026, 12, 1, 8, 30, tzinfo=UTC)
@@ -58,7 +62,7 @@ class Installation:
         """A calendar of this person's, as `POST /calendars` makes it, due now."""
         new = NewCalendar(
             platform=Platform(person.platform.value),
-            client_id="sandbox-client",
+            client_id=fields.pop("client_id", "sandbox-client"),
             client_secret=fields.pop("client_secret", "sandbox-secret"),
             refresh_token=fields.pop("refresh_token", None) or self.world.authorise(person),
             platform_uuid=fields.pop("platform_uuid", None),
@@ -77,7 +81,9 @@ class Installation:
             await claims.wake(tx, tables.calendars, calendar_id, now=self.clock())
         async with self.database.transaction() as tx:
             others = await self._other_calendars(calendar_id)
-            rows = await claims.claim_due(tx, tables.calendars, now=self.clock(), limit=1, excluding={"id": others})
+            rows = await claims.claim_due(
+                tx, tables.calendars, now=self.clock(), limit=1, excluding={("id",): [(other,) for other in others]}
+            )
         if not rows:
             raise NotDue(calendar_id)
         return Calendar.from_row(rows[0])
@@ -92,6 +98,27 @@ class Installation:
         (row,) = await self.rows(tables.calendars, tables.calendars.c.id == calendar_id)
         return Calendar.from_row(row)
 
+    async def subscribe(self, url: str = "https://product.example/hook", **fields: Any) -> Subscription:
+        """A subscription to both calendar triggers, unless told."""
+        triggers = fields.pop("triggers", (Trigger.CALENDAR_EVENTS_UPDATE, Trigger.CALENDAR_STATE_CHANGE))
+        project_id = fields.pop("project_id", self.project_id)
+        new = subscriptions.NewSubscription(url, triggers)
+        async with self.database.transaction() as tx:
+            return await subscriptions.create(tx, new, project_id=project_id, now=self.clock())
+
+    async def told(self, trigger: Trigger) -> list[dict[str, Any]]:
+        """The bodies of all deliveries of the trigger so far, the oldest first."""
+        rows = await self.rows(tables.deliveries, tables.deliveries.c.trigger == trigger.value)
+        return [orjson.loads(row.body) for row in sorted(rows, key=lambda row: row.created_at)]
+
+    async def order_bot(
+        self, event: Any, *, state: BotState = BotState.SCHEDULED, deduplication_key: str | None = None
+    ) -> Bot:
+        """A bot on a stored event, as `POST /bots` makes it."""
+        new = NewBot("Notes", event.meeting_url, event.start_time, event.id, deduplication_key, None, {})
+        async with self.database.transaction() as tx:
+            return await bots.create(tx, new, state=state, project_id=self.project_id, now=self.clock())
+
     async def rows(self, table: Any, *conditions: Any) -> list[Any]:
         async with self.database.reading() as tx:
             return list((await tx.execute(select(table).where(*conditions))).all())
@@ -105,6 +132,12 @@ class Installation:
         async with self.database.reading() as tx:
             others = await tx.execute(select(tables.calendars.c.id).where(tables.calendars.c.id != calendar_id))
             return list(others.scalars())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Comes back once the condition is truthy; everything else goes on meanwhile."""
+    while not condition():  # noqa: ASYNC110  # what is waited for is plain state, which has no event to set
+        await asyncio.sleep(0)
 
 
 class NotDue(Exception):

@@ -1,6 +1,7 @@
 """HTTP to addresses that a user gave us: checked at the moment of connecting, bounded, never redirected."""
 
 import asyncio
+import errno
 import ipaddress
 import socket
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import aiohttp
 
 _CONNECT_SECONDS = 5
 _ANSWER_BYTES = 4_096
+_ERROR_CHARACTERS = 500
 # Carrier-grade NAT and the translation prefixes of IPv6 reach private networks, though not all count as private.
 _REFUSED_NETWORKS = tuple(
     ipaddress.ip_network(network)
@@ -46,7 +48,11 @@ def is_public(address: str) -> bool:
         return False
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
         parsed = parsed.ipv4_mapped
-    if not parsed.is_global or parsed.is_multicast:
+    if (
+        not parsed.is_global
+        or parsed.is_multicast
+        or (isinstance(parsed, ipaddress.IPv6Address) and parsed.is_site_local)
+    ):
         return False
     return not any(parsed in network for network in _REFUSED_NETWORKS if network.version == parsed.version)
 
@@ -59,8 +65,7 @@ class Outgoing:
             family, kind, protocol, _, target = address
             # Here, and not when the name is looked up: what was looked up can be another address a moment later.
             if not allow_private and not is_public(target[0]):
-                message = f"{target[0]} is not a public address"
-                raise RefusedAddress(message)
+                raise RefusedAddress(errno.EACCES, f"{target[0]} is not a public address")
             return socket.socket(family, kind, protocol)
 
         self._timeout = aiohttp.ClientTimeout(total=timeout.total_seconds(), connect=_CONNECT_SECONDS)
@@ -81,8 +86,10 @@ class Outgoing:
                 )
         except TimeoutError:
             return Unanswered(f"No answer within {self._timeout.total:.0f} seconds.")
+        except aiohttp.ClientConnectorError as failure:
+            return Unanswered(f"Can't connect: {failure.strerror or failure}"[:_ERROR_CHARACTERS])
         except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as failure:
-            return Unanswered(f"{type(failure).__name__}: {failure}"[:500])
+            return Unanswered(f"{type(failure).__name__}: {failure}"[:_ERROR_CHARACTERS])
 
     async def close(self) -> None:
         await self._session.close()

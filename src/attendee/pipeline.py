@@ -16,7 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.bots import following
-from attendee.clock import Clock
+from attendee.clock import Clock, written
 from attendee.errors import ClaimLost
 from attendee.model import ActivityKind, CalendarState, KnownEvent, Platform, Touched, Window
 from attendee.providers.port import CalendarProvider, ProviderDown, ProviderError, UnexpectedAnswer
@@ -79,7 +79,9 @@ class Pipeline:
             changes = await self._pull_in_time(access)
             if changes.are_quiet and claimed.state is CalendarState.CONNECTED:
                 now = self.clock()
-                self.settle_quiet(QuietSync(claimed, changes.cursor, self._next_poll(claimed, now), now))
+                self.settle_quiet(
+                    QuietSync(claimed, changes.cursor, self._next_turn(claimed, claimed.next_listing_at, now), now)
+                )
             else:
                 await self._apply(access.calendar, changes)
         except ProviderError as failure:
@@ -145,13 +147,15 @@ class Pipeline:
                 tx, difference.set_aside, calendar_id=calendar.id, come_good=difference.come_good, now=now
             )
             stamp = await self._record_events(tx, calendar, difference)
+            listing = self._listing(changes, now)
+            next_listing_at = calendar.next_listing_at if listing is None else listing.next_at
             await sync_state.settle_success(
                 tx,
                 claimed,
                 cursor=changes.cursor,
-                listing=self._listing(changes, now),
+                listing=listing,
                 stamp=stamp,
-                next_due_at=self._next_poll(calendar, now),
+                next_due_at=self._next_turn(calendar, next_listing_at, now),
                 now=now,
             )
 
@@ -172,7 +176,7 @@ class Pipeline:
             calendar = await sync_state.lock(tx, claimed)
             match verdict(failure, calendar, now=now):
                 case Disconnect(code, error):
-                    told = {"error": error, "code": code.value, "timestamp": outbox.timestamp(now)}
+                    told = {"error": error, "code": code.value, "timestamp": written(now)}
                     await self._disconnect(tx, calendar, claimed, told, now=now)
                 case TryAgain(at, hold_until, error, is_operators_fault):
                     await sync_state.settle_failure(
@@ -186,7 +190,7 @@ class Pipeline:
         tx: AsyncConnection,
         calendar: Calendar,
         claimed: Calendar,
-        failure: dict[str, str | None],
+        failure: dict[str, str],
         *,
         now: datetime,
     ) -> None:
@@ -201,8 +205,9 @@ class Pipeline:
         await activity.record(tx, entries, project_id=calendar.project_id, calendar_id=calendar.id, now=now)
         await sync_state.settle_disconnection(tx, claimed, failure=failure, now=now)
 
-    def _next_poll(self, calendar: Calendar, now: datetime) -> datetime:
-        return schedule.next_poll(calendar.id, interval=self.settings.interval, now=now)
+    def _next_turn(self, calendar: Calendar, next_listing_at: datetime | None, now: datetime) -> datetime:
+        polled_at = schedule.next_poll(calendar.id, interval=self.settings.interval, now=now)
+        return polled_at if next_listing_at is None else min(polled_at, next_listing_at)
 
     def _listing(self, changes: Changes, now: datetime) -> Listing | None:
         if not changes.lists_window or not (changes.is_fresh or changes.unasked):
@@ -247,8 +252,8 @@ def _what_changed(one: Touched) -> dict[str, object]:
     changed: dict[str, object] = {}
     if (before.start_at, before.end_at) != (after.start_at, after.end_at):
         changed["moved"] = {
-            "from": {"start_time": before.start_at, "end_time": before.end_at},
-            "to": {"start_time": after.start_at, "end_time": after.end_at},
+            "from": {"start_time": written(before.start_at), "end_time": written(before.end_at)},
+            "to": {"start_time": written(after.start_at), "end_time": written(after.end_at)},
         }
     if before.meeting_url != after.meeting_url:
         changed["meeting_url"] = {"from": before.meeting_url, "to": after.meeting_url}

@@ -35,10 +35,14 @@ _STOP_WITHIN = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One kind of due work. `shared_by` are the columns whose values get fair shares of what is in flight."""
+    """One kind of due work, `at_once` rows of it in flight.
+
+    `shares` are columns, from the narrowest (a project's OAuth client) to the widest (a project): each value of the
+    first may have no more in flight than there are places free, of the second no more than twice as many, and so on.
+    """
 
     table: Table
-    shared_by: Sequence[str]
+    shares: Sequence[tuple[str, ...]]
     run: Callable[[Row[Any]], Awaitable[None]]
     at_once: int
 
@@ -61,6 +65,7 @@ class Worker:
         settling = asyncio.create_task(self._quiet.settle_until(stop))
         await asyncio.gather(*(loop.run(stop) for loop in self._loops))
         await settling
+        await self._quiet.settle()
 
 
 class QuietSyncs:
@@ -77,7 +82,7 @@ class QuietSyncs:
         self._something.set()
 
     async def settle_until(self, stop: asyncio.Event) -> None:
-        """Settles what is gathered, until `stop` is set and all is settled."""
+        """Settles what is gathered, until `stop` is set."""
         stopped = asyncio.create_task(stop.wait())
         while not stop.is_set():
             waiting = asyncio.create_task(self._something.wait())
@@ -85,7 +90,6 @@ class QuietSyncs:
             waiting.cancel()
             await asyncio.sleep(_GATHERING)
             await self.settle()
-        await self.settle()
 
     async def settle(self) -> None:
         """Settles what is gathered so far; what the database refuses to take now is left to be claimed again."""
@@ -103,8 +107,8 @@ class QuietSyncs:
 class _Loop:
     """Claims one kind of work and keeps its shares fair.
 
-    A value of a shared column (a project, an OAuth client) may have another row in flight only while it has fewer than
-    are free: one that hangs gets half of the places, two that hang a third each, and there is always room for another.
+    Who has as many rows in flight as there are places free has to wait: one that hangs gets half of the places, two
+    that hang a third each, and there is always room for another.
     """
 
     def __init__(self, job: Job, *, database: Database, clock: Clock) -> None:
@@ -113,7 +117,9 @@ class _Loop:
         self._clock = clock
         self._changed = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
-        self._in_flight: dict[str, Counter[str]] = {column: Counter() for column in job.shared_by}
+        self._in_flight: dict[tuple[str, ...], Counter[tuple[str, ...]]] = {
+            columns: Counter() for columns in job.shares
+        }
         self._is_waiting_for_room = False
 
     def wake(self) -> None:
@@ -154,8 +160,8 @@ class _Loop:
         # Half of what is free at a time, so that one statement can't give a single project more than its share.
         limit = max(1, free // 2)
         full = {
-            column: [value for value, count in counts.items() if count >= free]
-            for column, counts in self._in_flight.items()
+            columns: [values for values, count in counts.items() if count >= width * free]
+            for width, (columns, counts) in enumerate(self._in_flight.items(), start=1)
         }
         self._is_waiting_for_room = any(full.values())
         now = self._clock()
@@ -172,18 +178,20 @@ class _Loop:
         return min(max((next_at - self._clock()) / timedelta(seconds=1), 0.001), _LONGEST_SLEEP)
 
     def _start(self, row: Row[Any]) -> None:
-        shares = [(column, getattr(row, column)) for column in self.job.shared_by]
-        for column, value in shares:
-            self._in_flight[column][value] += 1
+        shares = [
+            (counts, tuple(getattr(row, column) for column in columns)) for columns, counts in self._in_flight.items()
+        ]
+        for counts, values in shares:
+            counts[values] += 1
         task = asyncio.create_task(self._run_one(row))
         self._running.add(task)
 
         def ended(_: asyncio.Task[None]) -> None:
             self._running.discard(task)
-            for column, value in shares:
-                self._in_flight[column][value] -= 1
-                if not self._in_flight[column][value]:
-                    del self._in_flight[column][value]
+            for counts, values in shares:
+                counts[values] -= 1
+                if not counts[values]:
+                    del counts[values]
             if self._is_waiting_for_room:
                 self.wake()
 

@@ -1,4 +1,4 @@
-"""A sandbox on loopback with one person in it, and a clock that stands still unless it is told."""
+"""A sandbox on loopback with a person of each platform in it, and a clock that stands still unless it is told."""
 
 from collections.abc import AsyncIterator
 
@@ -9,6 +9,7 @@ from aiohttp import web
 from attendee.sandbox.app import SandboxServer
 from attendee.sandbox.world import Person, World
 from tests.sandbox.application import GoogleClient, ManualClock, Receiver
+from tests.sandbox.graph import GraphClient, Webhook
 
 
 @pytest.fixture
@@ -57,4 +58,30 @@ async def receiver() -> AsyncIterator[Receiver]:
     host, port = runner.addresses[0][:2]
     receiver.address = f"http://{host}:{port}/hook"
     yield receiver
+    await runner.cleanup()
+
+
+@pytest.fixture
+def mia(world: World) -> Person:
+    return world.add_person("mia@contoso.example", name="Mia Berg", platform="microsoft", zone="Europe/Berlin")
+
+
+@pytest.fixture
+async def graph(sandbox: SandboxServer, session: aiohttp.ClientSession, world: World, mia: Person) -> GraphClient:
+    client = GraphClient(session, sandbox.microsoft_url, world.authorise(mia))
+    await client.refresh()
+    return client
+
+
+@pytest.fixture
+async def webhook() -> AsyncIterator[Webhook]:
+    webhook = Webhook()
+    app = web.Application()
+    app.router.add_post("/hook", webhook.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    webhook.address = f"http://{host}:{port}/hook"
+    yield webhook
     await runner.cleanup()

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.bots.follow import Delete, Follow, Keep, Meeting, follow
+from attendee.clock import written, written_or_none
 from attendee.model import ActivityKind, EventId, Touched
 from attendee.store import bots
 from attendee.store.activity import Entry
@@ -61,8 +62,8 @@ async def _carry_out(
 def _told(bot: Bot, *, join_at: datetime, meeting_url: str | None) -> list[Entry]:
     entries: list[Entry] = []
     if bot.join_at != join_at:
-        detail = {"from": bot.join_at, "to": join_at}
-        entries.append(Entry(ActivityKind.BOT_MOVED, detail, bot.event_id, bot.id))
+        moved = {"from": written_or_none(bot.join_at), "to": written(join_at)}
+        entries.append(Entry(ActivityKind.BOT_MOVED, moved, bot.event_id, bot.id))
     if bot.meeting_url != meeting_url:
         links = {"from": bot.meeting_url, "to": meeting_url}
         entries.append(Entry(ActivityKind.BOT_RELINKED, links, bot.event_id, bot.id))

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from attendee.clock import written, written_or_none
 from attendee.model import BotEventType, BotState, DeliveryId, ProjectId, SubscriptionId, Trigger
 from attendee.signing import canonical_json
 from attendee.store import deliveries
@@ -24,11 +25,6 @@ class EventIds:
     created: Sequence[str] = ()
     updated: Sequence[str] = ()
     deleted: Sequence[str] = ()
-
-
-def timestamp(at: datetime | None) -> str | None:
-    """An instant as the contract writes it: UTC, microseconds, Z."""
-    return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 async def record_events_update(tx: AsyncConnection, calendar: Calendar, changed: EventIds, *, now: datetime) -> None:
@@ -82,7 +78,7 @@ async def record_bot_state_change(
             "data": {
                 "new_state": bot.state.value,
                 "old_state": old_state.value,
-                "created_at": timestamp(now),
+                "created_at": written(now),
                 "event_type": event_type.value,
                 "event_sub_type": event_sub_type,
                 "event_metadata": event_metadata,
@@ -144,8 +140,8 @@ def _calendar_body(calendar: Calendar, trigger: Trigger) -> dict[str, Any]:
         "data": {
             "state": calendar.state.value,
             "connection_failure_data": calendar.connection_failure_data,
-            "last_successful_sync_at": timestamp(calendar.last_successful_sync_at),
-            "last_attempted_sync_at": timestamp(calendar.last_attempted_sync_at),
+            "last_successful_sync_at": written_or_none(calendar.last_successful_sync_at),
+            "last_attempted_sync_at": written_or_none(calendar.last_attempted_sync_at),
         },
     }
 

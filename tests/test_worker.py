@@ -1,0 +1,209 @@
+"""The worker's loop on the real event loop: fair shares, failing work, trouble with the database, a clean stop."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Row
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from attendee.model import CalendarId, ProjectId
+from attendee.sandbox.faults import FaultKind
+from attendee.store import claims, projects, tables
+from attendee.store.calendars import Calendar
+from attendee.store.database import Database
+from attendee.worker import Job, Worker
+from tests.installation import Installation, installation, until
+
+_AT_ONCE = 32
+
+
+@pytest.fixture
+async def here(database_url: str) -> AsyncIterator[Installation]:
+    async with installation(database_url) as made:
+        yield made
+
+
+@dataclass
+class Watched:
+    """The work that a worker did, in the order in which it ended."""
+
+    here: Installation
+    begun: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+
+    async def sync(self, row: Row[Any]) -> None:
+        self.begun.append(row.id)
+        await self.here.pipeline.sync_calendar(Calendar.from_row(row))
+        self.ended.append(row.id)
+
+
+@asynccontextmanager
+async def _working(
+    here: Installation, run: Callable[[Row[Any]], Any], *, database: Database | None = None
+) -> AsyncIterator[asyncio.Event]:
+    """A worker that syncs calendars until the block ends, then stops cleanly; its stop can be set earlier."""
+    job = Job(tables.calendars, (("project_id", "client_id"), ("project_id",)), run, _AT_ONCE)
+    worker = Worker(database=database or here.database, clock=here.clock, jobs=[job], quiet=here.quiet)
+    stop = asyncio.Event()
+    working = asyncio.create_task(worker.run(stop))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        here.world.faults.switch_off()
+        await working
+
+
+async def _tenant(here: Installation, name: str, *, calendars: int, hang: bool) -> list[CalendarId]:
+    """A project with an OAuth client of its own and that many calendars, due now."""
+    here.world.grants.add_client(name, secret="secret")
+    async with here.database.transaction() as tx:
+        project = await projects.create(tx, name, key_ring=here.key_ring, now=here.clock())
+    ids = []
+    for number in range(calendars):
+        person = here.world.add_person(f"person{number}@{name}.example")
+        person.primary.put("meeting", starts=here.clock() + timedelta(days=1))
+        ids.append((await _connect(here, person, project_id=project.id, client_id=name)).id)
+        if hang:
+            here.world.faults.switch_on(person.email, FaultKind.HANG)
+    # The next tenant's calendars fall due after all of these.
+    here.clock.advance(timedelta(seconds=1))
+    return ids
+
+
+async def _connect(here: Installation, person: Any, *, project_id: ProjectId, client_id: str) -> Calendar:
+    return await here.connect(
+        person,
+        project_id=project_id,
+        client_id=client_id,
+        client_secret="secret",
+        refresh_token=here.world.authorise(person, client_id=client_id),
+    )
+
+
+async def test_sixty_hanging_calendars_hold_up_no_other_project(here: Installation) -> None:
+    """Another project's calendar is synced while every place that the first may have is taken by one that hangs."""
+    hanging = await _tenant(here, "slow", calendars=60, hang=True)
+    (other,) = await _tenant(here, "other", calendars=1, hang=False)
+    watched = Watched(here)
+    async with _working(here, watched.sync):
+        await until(lambda: other in watched.ended)
+        assert set(watched.ended) == {other}
+        assert set(watched.begun) - {other} < set(hanging)
+    assert (await here.calendar(other)).last_successful_sync_at is not None
+
+
+async def test_projects_that_share_an_oauth_client_do_not_hold_up_each_other(here: Installation) -> None:
+    """One company, one OAuth client, a project for each product: the promise is the projects' all the same."""
+    await _tenant(here, "slow", calendars=60, hang=True)
+    async with here.database.transaction() as tx:
+        project = await projects.create(tx, "other", key_ring=here.key_ring, now=here.clock())
+    person = here.world.add_person("ana@acme.example")
+    other = (await _connect(here, person, project_id=project.id, client_id="slow")).id
+    watched = Watched(here)
+    async with _working(here, watched.sync):
+        await until(lambda: watched.ended)
+        assert watched.ended == [other]
+
+
+async def test_three_hanging_projects_leave_room_for_a_fourth(here: Installation) -> None:
+    """Each that hangs gets a smaller share, and there is always a place left."""
+    for name in ("slow", "slower", "slowest"):
+        await _tenant(here, name, calendars=40, hang=True)
+    ids = await _tenant(here, "fourth", calendars=3, hang=False)
+    watched = Watched(here)
+    async with _working(here, watched.sync):
+        await until(lambda: set(ids) <= set(watched.ended))
+        assert set(watched.ended) == set(ids)
+
+
+async def test_what_waited_for_its_share_is_done_in_the_end(here: Installation) -> None:
+    """Once the platform answers again, all sixty are synced, without waiting for anything to fall due."""
+    ids = await _tenant(here, "slow", calendars=60, hang=True)
+    watched = Watched(here)
+    async with _working(here, watched.sync):
+        await until(lambda: here.world.faults.hanging)
+        here.world.faults.switch_off()
+        await until(lambda: len(watched.ended) == len(ids))
+    assert sorted(watched.ended) == sorted(ids), "each once"
+
+
+async def test_stop_finishes_what_is_under_way_and_begins_nothing(here: Installation) -> None:
+    """What hangs at the stop is stored when it ends; what falls due after it is left to others."""
+    (first,) = await _tenant(here, "slow", calendars=1, hang=True)
+    watched = Watched(here)
+    async with _working(here, watched.sync) as stop:
+        await until(lambda: here.world.faults.hanging)
+        stop.set()
+        (late,) = await _tenant(here, "late", calendars=1, hang=False)
+    assert (await here.calendar(first)).last_successful_sync_at is not None
+    assert (await here.calendar(first)).claim_id is None
+    left = await here.calendar(late)
+    assert (left.claim_id, left.last_attempted_sync_at) == (None, None)
+
+
+async def test_quiet_syncs_are_settled(here: Installation) -> None:
+    """What found nothing is let go by the worker itself, also when it stops in the next moment."""
+    (calendar_id,) = await _tenant(here, "calm", calendars=1, hang=False)
+    await here.sync(calendar_id)
+    cursor = (await here.calendar(calendar_id)).cursor
+    here.clock.advance(timedelta(hours=1))
+    watched = Watched(here)
+    async with _working(here, watched.sync):
+        await until(lambda: watched.ended)
+    settled = await here.calendar(calendar_id)
+    assert (settled.claim_id, settled.attempts, settled.cursor) == (None, 0, cursor)
+    assert settled.last_successful_sync_at == here.clock()
+
+
+async def test_work_that_raises_stops_nothing(here: Installation) -> None:
+    """The row's claim ends by itself and it is tried again; the others are done meanwhile."""
+    ids = await _tenant(here, "odd", calendars=4, hang=False)
+    watched = Watched(here)
+
+    async def run(row: Row[Any]) -> None:
+        if row.id == ids[0] and row.attempts == 1:
+            raise ZeroDivisionError
+        await watched.sync(row)
+
+    async with _working(here, run):
+        await until(lambda: set(watched.ended) == set(ids[1:]))
+        here.clock.advance(claims.LEASE)
+        async with here.database.transaction() as tx:
+            await claims.wake(tx, tables.calendars, ids[0], now=here.clock())
+        await until(lambda: ids[0] in watched.ended)
+
+
+class ShakyDatabase(Database):
+    """A database that fails as many transactions as it is told to."""
+
+    failures = 0
+    failed = 0
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+        if self.failures:
+            self.failures -= 1
+            self.failed += 1
+            raise OperationalError("BEGIN", {}, ConnectionError("gone"))
+        async with super().transaction() as tx:
+            yield tx
+
+
+async def test_trouble_with_the_database_does_not_end_the_loop(here: Installation, database_url: str) -> None:
+    """A claim that fails is made again, as soon as something wakes the loop."""
+    shaky = ShakyDatabase(database_url)
+    shaky.failures = 1
+    watched = Watched(here)
+    async with _working(here, watched.sync, database=shaky):
+        await until(lambda: shaky.failed)
+        ids = await _tenant(replace(here, database=shaky), "late", calendars=1, hang=False)
+        await until(lambda: watched.ended)
+    assert watched.ended == ids
+    await shaky.close()
