@@ -7,10 +7,11 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import orjson
@@ -34,8 +35,13 @@ VOLATILE_KEYS = frozenset(
 # More than any platform's ids take (Google's have at most 1024 characters), less than an index row of PostgreSQL holds.
 _MAX_ID_BYTES = 2_000
 
+_SHORTEST_TIME = len("2026-12-01T15:00")
 _MAX_RETRY_AFTER = timedelta(days=1)
 _QUOTED_LENGTH = 300
+
+
+class Unusable(Exception):
+    """Why an event can't be stored, as a sentence."""
 
 
 class FindMeetingUrl(Protocol):
@@ -129,6 +135,17 @@ def decode_json(body: bytes) -> Any:
         raise ValueError("nested too deeply") from error
 
 
+def decode_object(answer: Answer, *, platform: str) -> dict[str, Any]:
+    """The object that the answer's body is. Raises UnexpectedAnswer for any other body."""
+    try:
+        body = decode_json(answer.body)
+    except ValueError as error:
+        raise UnexpectedAnswer(f"{platform} sent something that isn't JSON.") from error
+    if not isinstance(body, dict):
+        raise UnexpectedAnswer(f"{platform} sent JSON that is no object.")
+    return body
+
+
 def _parse_int(digits: str) -> int | float:
     # As orjson does: what doesn't fit 64 bits becomes a float, since it couldn't be written again otherwise.
     return int(digits) if len(digits) < 19 else float(digits)
@@ -156,6 +173,27 @@ def parse_text(value: object) -> str:
     if isinstance(value, str):
         return value.replace("\0", "")
     return str(value) if isinstance(value, int | float) else ""
+
+
+def parse_time(text: object) -> datetime | None:
+    """The time as it is written, naive where it has no offset; None for anything that isn't one."""
+    # Python would read a date alone as its midnight, which nobody has said; RFC 3339's small t and z it doesn't know.
+    if not isinstance(text, str) or len(text) < _SHORTEST_TIME:
+        return None
+    try:
+        return datetime.fromisoformat(text.upper())
+    except ValueError:
+        return None
+
+
+def find_zone(name: object) -> ZoneInfo | None:
+    """The zone of this IANA name."""
+    if not isinstance(name, str) or not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (LookupError, OSError, ValueError):  # OSError: the name of a folder of zones, or one too long for a file.
+        return None
 
 
 def objects_in(value: object) -> list[dict[str, Any]]:

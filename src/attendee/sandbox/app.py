@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from attendee.sandbox.control import Control
 from attendee.sandbox.google import Google
+from attendee.sandbox.microsoft import Microsoft
 from attendee.sandbox.misbehaviour import CUT_EXTENSION
 from attendee.sandbox.pages import Pages
 from attendee.sandbox.pushes import Pushes
@@ -36,6 +37,7 @@ def build_app(world: World) -> Starlette:
     google = Google(world, pushes)
     routes = [
         Mount("/google", routes=google.routes()),
+        Mount("/microsoft", routes=Microsoft(world, pushes).routes()),
         Mount("/sandbox/api", routes=Control(world).routes()),
         Mount("/static", StaticFiles(directory=STATIC)),
         *Pages(world).routes(),
@@ -103,6 +105,11 @@ class SandboxServer:
     def google_url(self) -> str:
         """Where Google begins: the address for `GOOGLE_API_URL`."""
         return f"{self.url}/google"
+
+    @property
+    def microsoft_url(self) -> str:
+        """Where Microsoft begins: `MICROSOFT_GRAPH_URL` is this with `/v1.0`."""
+        return f"{self.url}/microsoft"
 
     async def pushed(self) -> None:
         """Comes back when every push message so far has been answered or given up."""

@@ -15,8 +15,9 @@ from attendee.sandbox import words
 from attendee.sandbox.calendars import Calendar, Standing
 from attendee.sandbox.entries import Entry, Slot, as_instant, parse_moment
 from attendee.sandbox.faults import Fault, FaultKind, Place
+from attendee.sandbox.microsoft_seed import seed_microsoft_week
 from attendee.sandbox.seed import seed_week
-from attendee.sandbox.world import Person, World
+from attendee.sandbox.world import Notice, Person, Platform, World
 
 Handler = Callable[[Request, dict[str, Any]], Awaitable[object]]
 
@@ -38,6 +39,7 @@ class Control:
             ("POST", f"{person}/authorise", self.authorise),
             ("POST", f"{person}/revoke", self.revoke),
             ("POST", f"{person}/expire-access-tokens", self.expire_access_tokens),
+            ("POST", f"{person}/notices", self.notify_watchers),
             ("GET", f"{calendar}/events", self.list_events),
             ("POST", f"{calendar}/events", self.create_event),
             ("PATCH", f"{calendar}/events/{{event_id}}", self.change_event),
@@ -63,7 +65,8 @@ class Control:
             zone=body.get("zone", "UTC"),
         )
         if body.get("seed"):
-            seed_week(person.primary, now=self.world.clock())
+            seed = seed_microsoft_week if person.platform is Platform.MICROSOFT else seed_week
+            seed(person.primary, now=self.world.clock())
         return _person_body(person)
 
     async def authorise(self, request: Request, body: dict[str, Any]) -> object:
@@ -80,6 +83,11 @@ class Control:
     async def expire_access_tokens(self, request: Request, _: dict[str, Any]) -> object:
         """Ends access tokens early."""
         self.world.grants.expire_access_tokens(request.path_params["email"])
+        return {}
+
+    async def notify_watchers(self, request: Request, body: dict[str, Any]) -> object:
+        """What Microsoft has to say about the subscriptions themselves."""
+        self.world.notify_watchers(self.world.people[request.path_params["email"]], Notice(body["notice"]))
         return {}
 
     async def list_events(self, request: Request, _: dict[str, Any]) -> object:

@@ -33,7 +33,8 @@ class ClientState(StrEnum):
 class Client:
     """An OAuth client. Without `redirect_uris` any https or loopback address will do.
 
-    `test_users` limits who may consent; `refresh_token_life` is seven days for apps in testing.
+    `test_users` limits who may consent; `refresh_token_life` is seven days for apps in testing. Where an admin must
+    approve of it, nobody can consent alone.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Client:
     redirect_uris: frozenset[str] | None = None
     test_users: frozenset[str] | None = None
     refresh_token_life: timedelta | None = None
+    needs_admin_approval: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +102,9 @@ class Grants:
     clock: Clock
     clients: dict[str, Client] = field(default_factory=dict)
     refresh_tokens: dict[str, Grant] = field(default_factory=dict)
+    refresh_tokens_born: dict[str, datetime] = field(default_factory=dict)
+    # Where refresh tokens rotate: whether the old one dies with its use, so that who loses the new one is locked out.
+    old_refresh_tokens_die: bool = False
     access_tokens: dict[str, AccessToken] = field(default_factory=dict)
     codes: dict[str, Code] = field(default_factory=dict)
     # (person, client id) -> every scope allowed so far: who has allowed all that is asked for sees no consent screen.
@@ -165,9 +170,10 @@ class Grants:
                 if other.person == grant.person and other.client_id == grant.client_id and not other.revoked
             ]
             for value in alike[: max(0, len(alike) - limit + 1)]:
-                del self.refresh_tokens[value]
+                del self.refresh_tokens[value], self.refresh_tokens_born[value]
         value = prefix + secrets.token_urlsafe(32)
         self.refresh_tokens[value] = grant
+        self.refresh_tokens_born[value] = self.clock()
         return value
 
     def issue_access_token(self, grant: Grant, *, prefix: str) -> str:

@@ -7,7 +7,6 @@ import uuid
 from base64 import b64encode
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import orjson
 from starlette.responses import Response
@@ -35,10 +34,7 @@ class Refusal:
 
 
 def _challenge(reason: str) -> Refusal:
-    message = (
-        "Continuous access evaluation resulted in challenge with result: InteractionRequired "
-        f"and code: {reason}"
-    )
+    message = f"Continuous access evaluation resulted in challenge with result: InteractionRequired and code: {reason}"
     return Refusal(401, "InvalidAuthenticationToken", message, challenge=CLAIMS_CHALLENGE)
 
 
@@ -92,16 +88,16 @@ REFUSALS = {
         404, "MailboxNotEnabledForRESTAPI", "REST API is not yet supported for this mailbox."
     ),
     "ResourceNotFound": Refusal(404, "ResourceNotFound", "Resource could not be discovered."),
-    "ErrorItemNotFound": Refusal(
-        404, "ErrorItemNotFound", "The specified object was not found in the store."
-    ),
+    "ErrorItemNotFound": Refusal(404, "ErrorItemNotFound", "The specified object was not found in the store."),
     "subscriptionNotFound": Refusal(404, "ResourceNotFound", "The object was not found."),
     "SyncStateNotFound": Refusal(
         410,
         "SyncStateNotFound",
         "The sync state generation is not found; generation=149;[highest=157][157][155][156].",
     ),
-    "resyncRequired": Refusal(410, "resyncRequired", "Resync required.", nested={"code": "resyncChangesApplyDifferences"}),
+    "resyncRequired": Refusal(
+        410, "resyncRequired", "Resync required.", nested={"code": "resyncChangesApplyDifferences"}
+    ),
     # Some backends refuse an old link in this way, though nothing is wrong with the request.
     "badSyncState": Refusal(400, "SyncStateNotFound", "The sync state is not found."),
     "badSyncRequest": Refusal(400, "ErrorInvalidUrlQueryFilter", "Badly formed token."),
@@ -111,9 +107,7 @@ REFUSALS = {
         "Please retry again later.",
         nested={"code": "429", "message": "Please retry after", "status": "429"},
     ),
-    "ApplicationThrottled": Refusal(
-        429, "ApplicationThrottled", "Application is over its MailboxConcurrency limit."
-    ),
+    "ApplicationThrottled": Refusal(429, "ApplicationThrottled", "Application is over its MailboxConcurrency limit."),
     "activityLimitReached": Refusal(429, "activityLimitReached", "The app or user has been throttled."),
     "generalException": Refusal(500, "generalException", "An unspecified error has occurred."),
     "serviceNotAvailable": Refusal(503, "serviceNotAvailable", "The service is not available. Try again later."),
@@ -197,8 +191,3 @@ def json_answer(body: object, *, status: int = 200, headers: dict[str, str] | No
         content = json.dumps(body).encode()
     label = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
     return Response(content, status, headers, label)
-
-
-def answer_parts(fields: dict[str, Any], items: list[Any], links: dict[str, str]) -> dict[str, Any]:
-    """A collection: its context first, the links last, as Graph writes them."""
-    return {**fields, "value": items, **links}

@@ -125,7 +125,7 @@ def event_item(
     }
     if slot is not None:
         item["originalStart"] = _utc_text(as_instant(slot, zone=details.zone))
-    return item | _written(view, details, is_cancelled=is_cancelled, is_organizer=is_organizer)
+    return item | _written(view, details, is_cancelled=is_cancelled)
 
 
 def minimal_occurrence(view: View, entry: Entry, details: Details, *, slot: Slot) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def _own_answer(view: View, details: Details, *, is_organizer: bool) -> dict[str
     return {"response": RESPONSES[own.response], "time": "2026-11-12T09:00:00Z"}
 
 
-def _written(view: View, details: Details, *, is_cancelled: bool, is_organizer: bool) -> dict[str, Any]:
+def _written(view: View, details: Details, *, is_cancelled: bool) -> dict[str, Any]:
     """What people wrote; next to nothing of it for whoever may only see that something is there."""
     role = view.person.roles[view.calendar.id]
     is_private = details.visibility in (Visibility.PRIVATE, Visibility.CONFIDENTIAL)
@@ -249,11 +249,7 @@ def _written(view: View, details: Details, *, is_cancelled: bool, is_organizer: 
             "onlineMeetingProvider": "unknown",
             "onlineMeeting": None,
         }
-    subject = details.title
-    if is_cancelled and not is_organizer:
-        subject = f"{CANCELLED_PREFIX}{subject or ''}"
-    elif is_cancelled and subject is not None and not subject.startswith(CANCELLED_PREFIX):
-        subject = CANCELLED_PREFIX + subject
+    subject = f"{CANCELLED_PREFIX}{details.title or ''}" if is_cancelled else details.title
     conference = details.conference
     is_teams = conference is not None and conference.service == "teams"
     page = _page(details)

@@ -17,12 +17,23 @@ from attendee.sandbox.calendars import Calendar, Standing
 from attendee.sandbox.entries import Slot
 from attendee.sandbox.faults import FaultKind, Place
 from attendee.sandbox.rendering import page, read_form
-from attendee.sandbox.world import Person, World
+from attendee.sandbox.world import Notice, Person, Platform, World
 
 DAYS_SHOWN = 7
 REFUSALS_OFFERED = {
-    Place.CALENDAR: ("userRateLimitExceeded", "quotaExceeded", "notACalendarUser", "insufficientPermissions"),
-    Place.TOKENS: ("revoked", "unspecific", "invalid_rapt", "account_deleted", "admin_policy_enforced"),
+    Platform.GOOGLE: {
+        Place.CALENDAR: ("userRateLimitExceeded", "quotaExceeded", "notACalendarUser", "insufficientPermissions"),
+        Place.TOKENS: ("revoked", "unspecific", "invalid_rapt", "account_deleted", "admin_policy_enforced"),
+    },
+    Platform.MICROSOFT: {
+        Place.CALENDAR: ("ApplicationThrottled", "MailboxNotEnabledForRESTAPI", "ErrorAccessDenied", "resyncRequired"),
+        Place.TOKENS: ("AADSTS50173", "AADSTS700082", "AADSTS53003", "AADSTS7000222", "AADSTS90033"),
+    },
+}
+# What stands in the form for a new event: a meeting of the platform's own kind.
+OWN_LINKS = {
+    Platform.GOOGLE: "https://meet.google.com/abc-defg-hij",
+    Platform.MICROSOFT: "https://teams.microsoft.com/l/meetup-join/19%3ameeting_U2FuZGJveA%40thread.v2/0",
 }
 
 
@@ -82,13 +93,15 @@ class Pages:
             case "change":
                 words.change(calendar, form["id"], form)
             case "remove":
-                words.remove(calendar, form["id"], form)
+                _remove(person, calendar, form)
             case "respond":
                 calendar.respond(form["id"], form["response"])
             case "revoke":
                 self.world.revoke(person)
             case "expire-cursors":
                 calendar.expire_cursors()
+            case "notice":
+                self.world.notify_watchers(person, Notice(form["notice"]))
             case "fault-on":
                 self._switch_on(person, calendar, form)
             case "faults-off":
@@ -130,12 +143,24 @@ class Pages:
             now=now,
             repeats=list(words.REPEATS),
             kinds=[kind.value for kind in FaultKind],
-            refusals=REFUSALS_OFFERED,
+            refusals=REFUSALS_OFFERED[person.platform],
+            own_link=OWN_LINKS[person.platform],
+            notices=[notice.value for notice in Notice] if person.platform is Platform.MICROSOFT else [],
             faults=[one for one in self.world.faults.active if one.target in (person.email, calendar.id)],
             consents=[client for email, client in self.world.grants.consents if email == person.email],
             watchers=sum(1 for one in self.world.channels.values() if one.calendar is calendar),
             asked=[(kind, count) for (target, kind), count in self.world.requests.items() if target == calendar.id],
         )
+
+
+def _remove(person: Person, calendar: Calendar, form: Mapping[str, str]) -> None:
+    details = calendar.get(form["id"]).details
+    is_organizer = details.organizer is None or details.organizer.email == calendar.owner
+    if person.platform is Platform.MICROSOFT and is_organizer:
+        # Outlook keeps cancelled invitations, yet what organizers cancel is gone from their own calendars at once.
+        words.remove(calendar, form["id"], {**form, "form": "deleted"})
+    else:
+        words.remove(calendar, form["id"], form)
 
 
 def _shown(one: Standing, *, zone: ZoneInfo) -> dict[str, Any]:

@@ -55,6 +55,14 @@ USUAL_SCOPES = {
 REFRESH_TOKEN_PREFIXES = {Platform.GOOGLE: "1//0", Platform.MICROSOFT: "0.A"}
 
 
+class Notice(StrEnum):
+    """What a platform has to say about a channel itself; only Microsoft does."""
+
+    REAUTHORIZATION_REQUIRED = "reauthorizationRequired"
+    SUBSCRIPTION_REMOVED = "subscriptionRemoved"
+    MISSED = "missed"
+
+
 @dataclass(slots=True, kw_only=True)
 class Person:
     """An account at one of the platforms, and the calendars in its list with what it may do in each."""
@@ -101,8 +109,11 @@ class World:
     grants: Grants = field(init=False)
     # (calendar id, e-mail address or client id; kind of request) -> how many came in.
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    # E-mail address -> the most requests that its mailbox has had at once, those refused for that included.
+    busiest: Counter[str] = field(default_factory=Counter)
     pushes_on: bool = True
     changed_observers: list[Callable[[Calendar], None]] = field(default_factory=list)
+    notice_observers: list[Callable[[Person, Notice], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.grants = Grants(self.clock)
@@ -173,6 +184,11 @@ class World:
     def revoke(self, person: Person) -> None:
         """Withdraws the person's consent to every client; all tokens die."""
         self.grants.revoke(person.email)
+
+    def notify_watchers(self, person: Person, notice: Notice) -> None:
+        """Has the platform tell everybody who watches a calendar of this person something about the channel."""
+        for observer in self.notice_observers:
+            observer(person, notice)
 
     def _tell(self, calendar: Calendar) -> None:
         for observer in self.changed_observers:

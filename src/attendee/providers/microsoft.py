@@ -1,0 +1,402 @@
+"""Microsoft Graph's calendars, read-only: nothing else but `microsoft_refusals` knows their paths, fields and codes.
+
+Documentation: learn.microsoft.com/graph/api/resources/event, learn.microsoft.com/graph/delta-query-events and
+learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, tzinfo
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from attendee.model import Attendee, Cancelled, Credentials, RemoteEvent, RemoteItem, SetAside, Window
+from attendee.providers.answers import (
+    TIMEOUT,
+    Answer,
+    FindMeetingUrl,
+    Unusable,
+    cut,
+    decode_object,
+    dump_raw,
+    fetch,
+    find_zone,
+    fingerprint,
+    objects_in,
+    parse_id,
+    parse_text,
+    parse_time,
+    quoted,
+    with_texts_cut,
+)
+from attendee.providers.microsoft_refusals import graph_error, parse_refusal, scope_missing, token_error
+from attendee.providers.port import (
+    CursorExpired,
+    Page,
+    ProviderDown,
+    ProviderError,
+    RateLimited,
+    Tokens,
+    UnexpectedAnswer,
+)
+from attendee.providers.tokens import decode_token_answer, parse_access_token, parse_life, parse_refresh_token
+from attendee.providers.windows_zones import IANA_ZONES
+
+_GRAPH = "Microsoft Graph"
+
+# Graph would give up to 1000, with the whole HTML of every invitation: a page of that many can outgrow what we read of
+# one answer, and the memory of a small machine.
+_PAGE_SIZE = 200
+
+# Said with every request, following pages included. An id that isn't immutable changes when its event is moved to
+# another calendar, and no id of one kind is known by the name of the other.
+_PREFERENCES = 'outlook.timezone="UTC", IdType="ImmutableId"'
+
+# Graph's links are followed as they are; what isn't printable ASCII was never one.
+_LINK = re.compile(r"[!-~]+")
+
+# Exchange's stand-ins for "no time" are 0001-01-01T00:00:00 and 9999-12-31T23:59:59.
+_PLACEHOLDER_YEARS = frozenset({1, 9999})
+_DATE_LENGTH = len("2026-12-01")
+
+_UTC_NAMES = frozenset({"UTC", "tzone://Microsoft/Utc"})
+
+
+class _Stage(StrEnum):
+    """What the link in a position is followed for.
+
+    A delta is only a bell: its items of a series are incomplete, and single deletions in a series are silent. What it
+    says is thrown away but for whether it says anything; if it does, the window is listed.
+    """
+
+    FIRST = "first"  # the first round of a delta, which ends with the cursor; the listing comes after it
+    QUIET = "quiet"  # the round from a cursor on, without a change so far: if it ends like this, the pull ends
+    RUNG = "rung"  # the same after a change: the listing comes after it
+    LISTING = "listing"
+
+    @property
+    def uses_cursor(self) -> bool:
+        return self in {_Stage.QUIET, _Stage.RUNG}
+
+
+class MicrosoftCalendar:
+    """A `CalendarProvider`. A position is a stage, a space and a whole link; a cursor is a delta link.
+
+    The cursor is always there before the listing begins: a change made meanwhile rings in the next pull.
+    """
+
+    def __init__(
+        self,
+        *,
+        http: aiohttp.ClientSession,
+        graph_url: str,
+        token_url: str,
+        find_meeting_url: FindMeetingUrl,
+        limits: aiohttp.ClientTimeout = TIMEOUT,
+    ) -> None:
+        self._http = http
+        self._limits = limits
+        self._root = graph_url.rstrip("/")
+        self._origin = _origin(URL(self._root, encoded=True))
+        self._token_url = token_url
+        self._find_meeting_url = find_meeting_url
+
+    async def refresh(self, credentials: Credentials, *, now: datetime) -> Tokens:
+        """A fresh access token, and the refresh token that replaces the one used.
+
+        Raises AccessRevoked, OperatorFault, RateLimited, ProviderDown, UnexpectedAnswer.
+        """
+        # Without `scope`, since we don't know what the consent was asked for: a scope that it lacks would be refused
+        # as AADSTS70000 or 65001, as if the consent itself were gone. All that was granted comes back then.
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": credentials.refresh_token,
+            "client_id": credentials.client_id,
+            "client_secret": credentials.client_secret,
+        }
+        answer = await self._fetch("POST", URL(self._token_url), form=form)
+        body = decode_token_answer(answer, platform="Microsoft")
+        if answer.status != 200 or body.get("error") is not None:
+            raise token_error(answer, body, secrets=(credentials.refresh_token, credentials.client_secret))
+        access_token = parse_access_token(body, platform="Microsoft")
+        scope = parse_text(body.get("scope"))
+        if scope.strip() and not _covers_calendars(scope):
+            raise scope_missing(f"(granted: {quoted(scope)})")
+        return Tokens(
+            access_token=access_token,
+            expires_at=now + parse_life(body.get("expires_in")),
+            refresh_token=parse_refresh_token(body),
+        )
+
+    def first_position(self, *, calendar: str | None, cursor: str | None, window: Window) -> str:
+        """What has changed since the cursor, or without one the first round of a delta over the window."""
+        if cursor is not None:
+            return _position(_Stage.QUIET, cursor)
+        return _position(_Stage.FIRST, f"{self._view(calendar)}/delta?{_times(window)}")
+
+    async def page(self, access_token: str, position: str, *, calendar: str | None, window: Window) -> Page:
+        """The page at this position. Raises every ProviderError; CursorExpired only while a cursor is being used."""
+        stage_name, _, link = position.partition(" ")
+        stage = _Stage(stage_name)
+        if not self._is_own(link):
+            # Stored when the service asked another address: an access token for this one must not be sent there.
+            raise CursorExpired("The delta link leads to another address than Microsoft Graph's.")
+        page_size = None if stage is _Stage.LISTING else _PAGE_SIZE
+        answer = await self._get(access_token, link, page_size=page_size)
+        if answer.status != 200:
+            raise _refused_page(answer, stage, calendar=calendar, access_token=access_token)
+        body = decode_object(answer, platform=_GRAPH)
+        items = body.get("value")
+        if not isinstance(items, list):
+            raise UnexpectedAnswer(f"{_GRAPH} sent a page without a list of events.")
+        next_link = self._parse_link(body, "@odata.nextLink")
+        if next_link == link:
+            raise UnexpectedAnswer(f"{_GRAPH} sent a page that names itself as the next one.")
+        if stage is _Stage.LISTING:
+            return Page(
+                items=[parse_item(item, find_meeting_url=self._find_meeting_url) for item in items],
+                next_position=None if next_link is None else _position(stage, next_link),
+                cursor=None,
+                lists_window=True,
+            )
+        if items and stage is _Stage.QUIET:
+            stage = _Stage.RUNG
+        if next_link is not None:
+            return Page(items=(), next_position=_position(stage, next_link), cursor=None, lists_window=False)
+        cursor = self._parse_link(body, "@odata.deltaLink")
+        if cursor is None:
+            raise UnexpectedAnswer(f"{_GRAPH} ended a round of changes without a delta link.")
+        listing = None if stage is _Stage.QUIET else self._listing(calendar, window)
+        return Page(items=(), next_position=listing, cursor=cursor, lists_window=False)
+
+    async def event(self, access_token: str, platform_uuid: str, *, calendar: str | None) -> RemoteItem:
+        """One event by its id; `Cancelled` when Microsoft says that it is gone. Raises every ProviderError."""
+        answer = await self._get(access_token, f"{self._of(calendar)}/events/{_path_part(platform_uuid)}")
+        if answer.status != 200:
+            refusal = parse_refusal(answer)
+            if answer.status == 404 and refusal.says_not_found:
+                return Cancelled(platform_uuid)
+            if answer.status == 400 and refusal.says_malformed:
+                # It stays refused however often it is asked for, and must not stop the other events.
+                return SetAside(platform_uuid, "Microsoft no longer takes its id for one.")
+            raise graph_error(answer, calendar=calendar, secrets=(access_token,))
+        body = decode_object(answer, platform=_GRAPH)
+        # It describes the answer, and no entry of a listing has it.
+        body.pop("@odata.context", None)
+        item = parse_item(body, find_meeting_url=self._find_meeting_url)
+        if not item.platform_uuid:
+            raise UnexpectedAnswer(f"{_GRAPH} sent something that is no event when asked for one.")
+        return item
+
+    def _of(self, calendar: str | None) -> str:
+        return f"{self._root}/me" if calendar is None else f"{self._root}/me/calendars/{_path_part(calendar)}"
+
+    def _view(self, calendar: str | None) -> str:
+        return f"{self._of(calendar)}/calendarView"
+
+    def _listing(self, calendar: str | None, window: Window) -> str:
+        # Without $select: `raw` is the whole event. In a fixed order, or pages counted by $skip could lose a row.
+        link = f"{self._view(calendar)}?{_times(window)}&$orderby=start/dateTime&$top={_PAGE_SIZE}"
+        return _position(_Stage.LISTING, link)
+
+    def _parse_link(self, body: dict[str, Any], key: str) -> str | None:
+        """A link of Graph's, verbatim. Raises UnexpectedAnswer for one that an access token must not be sent to."""
+        link = body.get(key)
+        if link is None:
+            return None
+        if not isinstance(link, str) or not self._is_own(link):
+            raise UnexpectedAnswer(f"{_GRAPH} sent a {key} that leads elsewhere.")
+        return link
+
+    def _is_own(self, link: str) -> bool:
+        try:
+            return _LINK.fullmatch(link) is not None and _origin(URL(link, encoded=True)) == self._origin
+        except ValueError:
+            return False
+
+    async def _get(self, access_token: str, link: str, *, page_size: int | None = None) -> Answer:
+        preferences = _PREFERENCES if page_size is None else f"{_PREFERENCES}, odata.maxpagesize={page_size}"
+        headers = {"Authorization": f"Bearer {access_token}", "Prefer": preferences}
+        # Already encoded: a link that is encoded anew is another one.
+        return await self._fetch("GET", URL(link, encoded=True), headers=headers)
+
+    async def _fetch(
+        self, method: str, url: URL, *, headers: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None
+    ) -> Answer:
+        return await fetch(
+            self._http, method, url, platform="Microsoft", headers=headers, form=form, limits=self._limits
+        )
+
+
+def _covers_calendars(scope: str) -> bool:
+    """Whether one of the scopes, short (Calendars.Read) or long (https://.../Calendars.Read), opens calendars."""
+    return any(granted.rpartition("/")[2].lower().startswith("calendars.read") for granted in scope.split())
+
+
+def _origin(url: URL) -> tuple[str, str, int | None, str | None]:
+    # The user's name is part of it: no link of Graph's has one, and it would be sent in place of the access token.
+    return url.scheme.lower(), (url.raw_host or "").lower(), url.port, url.raw_user
+
+
+def _position(stage: _Stage, link: str) -> str:
+    return f"{stage} {link}"
+
+
+def _path_part(id_: str) -> str:
+    # Ids taken from Outlook or EWS are in plain base64, whose / and + Graph refuses even when they are encoded.
+    return quote(id_.replace("/", "-").replace("+", "_"), safe="")
+
+
+def _times(window: Window) -> str:
+    return f"startDateTime={_rfc3339(window.start_at)}&endDateTime={_rfc3339(window.until)}"
+
+
+def _rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _refused_page(answer: Answer, stage: _Stage, *, calendar: str | None, access_token: str) -> ProviderError:
+    error = graph_error(answer, calendar=calendar, secrets=(access_token,))
+    if not stage.uses_cursor or isinstance(error, RateLimited | ProviderDown):
+        return error
+    refusal = parse_refusal(answer)
+    # 410 is what a dead link gets by the documentation; 400, and 404 in words of Graph's that mean nothing else, are
+    # what it has been seen to get. If the link wasn't the reason, the listing that follows will tell.
+    is_dead = answer.status in {400, 410} or refusal.says_sync_state_lost
+    if is_dead or (answer.status == 404 and refusal.is_graphs and isinstance(error, UnexpectedAnswer)):
+        return CursorExpired(f"Microsoft no longer knows the delta link: {error}")
+    return error
+
+
+def parse_item(item: object, *, find_meeting_url: FindMeetingUrl) -> RemoteItem:
+    """What one entry of `value` says, whatever it looks like. Raises nothing: what can't be stored is set aside.
+
+    Gone is what the organiser has cancelled, though its copy stays in the calendar until the user removes it, and an
+    event that has become a series: its occurrences are events of their own. A draft is an event like any other: it
+    stands in the calendar, and sending it changes neither its id nor its times.
+    """
+    platform_uuid = parse_id(item.get("id")) if isinstance(item, dict) else None
+    if not isinstance(item, dict) or platform_uuid is None:
+        return SetAside("", "It has no id that could be stored.")
+    if item.get("isCancelled") is True or item.get("type") == "seriesMaster" or "@removed" in item:
+        return Cancelled(platform_uuid)
+    try:
+        return _parse_event(item, platform_uuid, find_meeting_url=find_meeting_url)
+    except Unusable as unusable:
+        return SetAside(platform_uuid, str(unusable))
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # An odd form that nobody has thought of must not stop the other events of its calendar.
+        return SetAside(platform_uuid, f"It could not be read ({type(error).__name__}).")
+
+
+def _parse_event(item: dict[str, Any], platform_uuid: str, *, find_meeting_url: FindMeetingUrl) -> RemoteEvent:
+    start_on = end_on = None
+    if item.get("isAllDay") is True:
+        start_on, end_on = _parse_day(item, "start"), _parse_day(item, "end")
+        start_at, end_at = (datetime.combine(day, time(), UTC) for day in (start_on, end_on))
+    else:
+        start_at, end_at = _parse_instant(item, "start"), _parse_instant(item, "end")
+    if end_at < start_at:
+        raise Unusable("It ends before it starts.")
+    body = item.get("body")
+    subject = parse_text(item.get("subject"))
+    meeting_url = find_meeting_url(
+        conference=_conference_links(item),
+        location=_location(item),
+        body=parse_text(body.get("content")) if isinstance(body, dict) else "",
+        title=subject,
+    )
+    name = cut(subject)
+    attendees = tuple(_attendees(item.get("attendees")))
+    ical_uid = parse_text(item.get("iCalUId")) or None
+    kept = with_texts_cut(item, ("subject", "bodyPreview"))
+    if isinstance(body, dict):
+        kept = {**kept, "body": with_texts_cut(body, ("content",))}
+    # OData's own keys describe the answer more than the event; which of them come depends on the request.
+    visible = {key: value for key, value in kept.items() if "@odata." not in key}
+    return RemoteEvent(
+        platform_uuid=platform_uuid,
+        name=name,
+        start_at=start_at,
+        end_at=end_at,
+        start_on=start_on,
+        end_on=end_on,
+        meeting_url=meeting_url,
+        attendees=attendees,
+        ical_uid=ical_uid,
+        raw=dump_raw(kept),
+        fingerprint=fingerprint(visible, name, start_at, end_at, start_on, end_on, meeting_url, attendees, ical_uid),
+    )
+
+
+def _conference_links(item: dict[str, Any]) -> list[str]:
+    meeting = item.get("onlineMeeting")
+    links = (meeting.get("joinUrl") if isinstance(meeting, dict) else None, item.get("onlineMeetingUrl"))
+    return [parse_text(link) for link in links if isinstance(link, str)]
+
+
+def _location(item: dict[str, Any]) -> str:
+    """All places of the event, one a line: the link is often the name of one, or its address."""
+    places = objects_in([item.get("location")]) + objects_in(item.get("locations"))
+    return "\n".join(parse_text(place.get(key)) for place in places for key in ("displayName", "locationUri"))
+
+
+def _attendees(value: object) -> list[Attendee]:
+    """Those with an address, rooms among them. Exchange's own form of an address (/O=...) reaches nobody by e-mail."""
+    mailboxes = objects_in([entry.get("emailAddress") for entry in objects_in(value)])
+    return [
+        Attendee(email=email, name=parse_text(mailbox.get("name")) or None)
+        for mailbox in mailboxes
+        if "@" in (email := parse_text(mailbox.get("address")))
+    ]
+
+
+def _parse_instant(item: dict[str, Any], key: str) -> datetime:
+    """The start or end as an instant in UTC. Raises Unusable."""
+    edge, text = _parse_edge(item, key)
+    moment = parse_time(text)
+    if moment is None:
+        raise Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
+    if moment.year in _PLACEHOLDER_YEARS:
+        raise Unusable(f"Its {key} only stands in for a time: {quoted(text)!r}.")
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=_parse_zone(edge.get("timeZone"), key))
+    return moment.astimezone(UTC)
+
+
+def _parse_day(item: dict[str, Any], key: str) -> date:
+    """The start or end of an all-day event: the date part alone counts, whatever the zone. Raises Unusable."""
+    _, text = _parse_edge(item, key)
+    written = text[:_DATE_LENGTH] if isinstance(text, str) else ""
+    try:
+        day = date.fromisoformat(written)
+    except ValueError:
+        day = None
+    # Python also reads dates by week and without hyphens, which Microsoft never means.
+    if day is None or day.isoformat() != written:
+        raise Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
+    if day.year in _PLACEHOLDER_YEARS:
+        raise Unusable(f"Its {key} only stands in for a date: {quoted(text)!r}.")
+    return day
+
+
+def _parse_edge(item: dict[str, Any], key: str) -> tuple[dict[str, Any], object]:
+    edge = item.get(key)
+    if not isinstance(edge, dict) or edge.get("dateTime") is None:
+        raise Unusable(f"It has no {key}.")
+    return edge, edge["dateTime"]
+
+
+def _parse_zone(name: object, key: str) -> tzinfo:
+    # We ask for UTC; by any other name the zone is Windows' own or IANA's. tzone://Microsoft/Custom is nobody's.
+    zone_name = name if isinstance(name, str) else ""
+    if zone_name in _UTC_NAMES:
+        return UTC
+    zone = find_zone(IANA_ZONES.get(zone_name, zone_name))
+    if zone is None:
+        raise Unusable(f"The time zone of its {key} is unknown: {quoted(name)!r}.")
+    return zone
