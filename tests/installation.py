@@ -15,6 +15,8 @@ from attendee.meetings import find_meeting_url
 from attendee.model import BotState, CalendarId, Platform, ProjectId, Trigger
 from attendee.pipeline import Pipeline, SyncSettings
 from attendee.providers.google import GoogleCalendar
+from attendee.providers.microsoft import MicrosoftCalendar
+from attendee.providers.port import CalendarProvider
 from attendee.sandbox.app import SandboxServer
 from attendee.sandbox.world import Person, World
 from attendee.store import bots, calendars, claims, projects, subscriptions, tables
@@ -154,16 +156,24 @@ async def installation(database_url: str) -> AsyncIterator[Installation]:
         async with database.transaction() as tx:
             project = await projects.create(tx, "test", key_ring=KEY_RING, now=clock())
         quiet = QuietSyncs(database)
-        google = GoogleCalendar(
-            http=http,
-            api_url=sandbox.google_url,
-            token_url=f"{sandbox.google_url}/token",
-            find_meeting_url=find_meeting_url,
-        )
+        providers: dict[Platform, CalendarProvider] = {
+            Platform.GOOGLE: GoogleCalendar(
+                http=http,
+                api_url=sandbox.google_url,
+                token_url=f"{sandbox.google_url}/token",
+                find_meeting_url=find_meeting_url,
+            ),
+            Platform.MICROSOFT: MicrosoftCalendar(
+                http=http,
+                graph_url=f"{sandbox.microsoft_url}/v1.0",
+                token_url=f"{sandbox.microsoft_url}/common/oauth2/v2.0/token",
+                find_meeting_url=find_meeting_url,
+            ),
+        }
 
         pipeline = Pipeline(
             database=database,
-            providers={Platform.GOOGLE: google},
+            providers=providers,
             key_ring=KEY_RING,
             clock=clock,
             settings=SyncSettings(past=timedelta(days=1), future=timedelta(days=28), interval=timedelta(minutes=30)),

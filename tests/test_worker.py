@@ -1,6 +1,7 @@
 """The worker's loop on the real event loop: fair shares, failing work, trouble with the database, a clean stop."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -166,6 +167,8 @@ async def test_work_that_raises_stops_nothing(here: Installation) -> None:
     """The row's claim ends by itself and it is tried again; the others are done meanwhile."""
     ids = await _tenant(here, "odd", calendars=4, hang=False)
     watched = Watched(here)
+    unhandled: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
 
     async def run(row: Row[Any]) -> None:
         if row.id == ids[0] and row.attempts == 1:
@@ -178,6 +181,8 @@ async def test_work_that_raises_stops_nothing(here: Installation) -> None:
         async with here.database.transaction() as tx:
             await claims.wake(tx, tables.calendars, ids[0], now=here.clock())
         await until(lambda: ids[0] in watched.ended)
+    gc.collect()
+    assert unhandled == [], "the failure was told where it belongs, in the log"
 
 
 class ShakyDatabase(Database):

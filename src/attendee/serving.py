@@ -21,6 +21,8 @@ from attendee.model import Platform
 from attendee.outgoing import Outgoing
 from attendee.pipeline import Pipeline, SyncSettings
 from attendee.providers.google import GoogleCalendar
+from attendee.providers.microsoft import MicrosoftCalendar
+from attendee.providers.port import CalendarProvider
 from attendee.settings import Settings
 from attendee.startup import CannotStart, Opened, opened_to_serve, uses_sqlite
 from attendee.store import projects, tables
@@ -123,16 +125,24 @@ def _build_worker(
 ) -> Worker:
     """The worker with its three kinds of work."""
     database, key_ring = at_hand.database, at_hand.key_ring
-    google = GoogleCalendar(
-        http=http,
-        api_url=settings.google_api_url,
-        token_url=settings.google_token_url,
-        find_meeting_url=meeting_links.find_meeting_url,
-    )
+    providers: dict[Platform, CalendarProvider] = {
+        Platform.GOOGLE: GoogleCalendar(
+            http=http,
+            api_url=settings.google_api_url,
+            token_url=settings.google_token_url,
+            find_meeting_url=meeting_links.find_meeting_url,
+        ),
+        Platform.MICROSOFT: MicrosoftCalendar(
+            http=http,
+            graph_url=settings.microsoft_graph_url,
+            token_url=settings.microsoft_token_url,
+            find_meeting_url=meeting_links.find_meeting_url,
+        ),
+    }
     quiet = QuietSyncs(database)
     pipeline = Pipeline(
         database=database,
-        providers={Platform.GOOGLE: google},
+        providers=providers,
         key_ring=key_ring,
         clock=clock.now,
         settings=SyncSettings(

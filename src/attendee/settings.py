@@ -108,6 +108,13 @@ class Settings(BaseSettings):
     google_token_url: _HttpAddress = Field(
         default="https://oauth2.googleapis.com/token", description="Where Google gives out access tokens."
     )
+    microsoft_graph_url: _HttpAddress = Field(
+        default="https://graph.microsoft.com/v1.0", description="Where Microsoft Graph is; `/me/...` is appended."
+    )
+    microsoft_token_url: _HttpAddress = Field(
+        default="https://login.microsoftonline.com/common/oauth2/v2.0/token",
+        description="Where Microsoft gives out access tokens.",
+    )
     sandbox_port: _Port = Field(
         default=8100, description="The loopback port that `sandbox` listens on; 0 takes one that is free."
     )

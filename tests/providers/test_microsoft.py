@@ -8,8 +8,9 @@ from urllib.parse import parse_qs
 import aiohttp
 import pytest
 
+from attendee.meetings import MeetingLinks
 from attendee.model import Cancelled, Credentials, RemoteEvent, SetAside, Window
-from attendee.providers.answers import MAX_ANSWER_BYTES
+from attendee.providers.answers import MAX_ANSWER_BYTES, TIMEOUT
 from attendee.providers.microsoft import MicrosoftCalendar
 from attendee.providers.port import (
     CalendarProvider,
@@ -20,6 +21,9 @@ from attendee.providers.port import (
     TokenRejected,
     UnexpectedAnswer,
 )
+from attendee.sandbox.app import SandboxServer
+from attendee.sandbox.world import Platform
+from tests.providers.contract import ProviderContract
 from tests.providers.loopback import Loopback, running_loopback
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -402,3 +406,18 @@ class TestTransport:
         """An answer without end is not read to its end."""
         platform.will_send(b" " * (MAX_ANSWER_BYTES + 1))
         assert isinstance(await failed_page(microsoft), UnexpectedAnswer)
+
+
+class TestContract(ProviderContract):
+    platform = Platform.MICROSOFT
+
+    def provider(
+        self, http: aiohttp.ClientSession, sandbox: SandboxServer, *, limits: aiohttp.ClientTimeout = TIMEOUT
+    ) -> CalendarProvider:
+        return MicrosoftCalendar(
+            http=http,
+            graph_url=f"{sandbox.microsoft_url}/v1.0",
+            token_url=f"{sandbox.microsoft_url}/common/oauth2/v2.0/token",
+            find_meeting_url=MeetingLinks().find_meeting_url,
+            limits=limits,
+        )

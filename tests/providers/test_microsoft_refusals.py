@@ -391,6 +391,18 @@ class TestGraph:
             UnexpectedAnswer,
         )
 
+    @pytest.mark.parametrize("status", [400, 405, 501])
+    async def test_calendar_without_changes_to_follow(
+        self, platform: Loopback, microsoft: CalendarProvider, status: int
+    ) -> None:
+        """A calendar other than the primary one that has no delta is listed, without a cursor."""
+        platform.will_send(refusal("ErrorInvalidRequest"), status=status)
+        position = microsoft.first_position(calendar="AQ=", cursor=None, window=WINDOW)
+        page = await microsoft.page(TOKEN, position, calendar="AQ=", window=WINDOW)
+        assert page.cursor is None
+        assert page.next_position is not None
+        assert "/me/calendars/AQ%3D/calendarView?" in page.next_position
+
     async def test_cursor_expired_after_a_change(self, platform: Loopback, microsoft: CalendarProvider) -> None:
         """The links within a round from a cursor on expire with it."""
         platform.will_send({"value": [{"id": "x"}], "@odata.nextLink": f"{platform.url}/v1.0/2"})

@@ -156,9 +156,10 @@ async def test_expired_links(graph: GraphClient, mia: Person) -> None:
     [
         (None, (410, "SyncStateNotFound")),
         ("location", (410, "SyncStateNotFound")),
-        ("bare", (410, "resyncRequired")),
+        ("resyncRequired", (410, "resyncRequired")),
+        ("bare", (410, "Gone")),
         ("400", (400, "SyncStateNotFound")),
-        ("badRequest", (400, "ErrorInvalidUrlQueryFilter")),
+        ("badSyncRequest", (400, "ErrorInvalidUrlQueryFilter")),
     ],
 )
 async def test_the_ways_to_expire(

@@ -125,7 +125,17 @@ async def test_parts_of_a_batch_can_fail(graph: GraphClient, world: World, mia: 
     assert found["0"]["headers"]["retry-after"] == "3"
 
 
-@pytest.mark.parametrize("body", [None, {}, {"requests": []}, {"requests": [{"id": "1"}]}, [1]])
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        {},
+        {"requests": []},
+        {"requests": [{"id": "1"}]},
+        {"requests": [{"id": 1, "method": "GET", "url": "/me"}]},
+        [1],
+    ],
+)
 async def test_odd_batches_are_refused(graph: GraphClient, body: Any) -> None:
     """Whole, with 400."""
     assert (await graph.ask("POST", "/$batch", body)).status == 400

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from attendee.errors import ClaimLost
 from attendee.model import CalendarId
@@ -249,6 +249,8 @@ async def test_a_claim_does_not_wait_for_rows_that_another_is_claiming(postgresq
         ana = here.world.add_person("ana@acme.example")
         ids = {(await here.connect(ana)).id for _ in range(4)}
         async with here.database.transaction() as one, here.database.transaction() as other:
+            # Instead of waiting for each other for ever, should they do so.
+            await other.execute(text("SET LOCAL lock_timeout = '2s'"))
             first = await claims.claim_due(one, tables.calendars, now=here.clock(), limit=2)
             second = await claims.claim_due(other, tables.calendars, now=here.clock(), limit=4)
         assert len(first) == len(second) == 2

@@ -344,12 +344,13 @@ async def _subscribe(here: Installation) -> None:
 
 
 @pytest.mark.timeout(500)
-def test_the_stored_window_is_the_platforms_whatever_happens(database_url: str) -> None:
+@pytest.mark.parametrize("platform", ["google", "microsoft"])
+def test_the_stored_window_is_the_platforms_whatever_happens(database_url: str, platform: str) -> None:
     """Promises 1 to 6 of the design, over histories that Hypothesis makes up."""
     home = Home(database_url)
     try:
         home.run(_subscribe(home.here))
-        machine = type("GoogleSyncMachine", (SyncMachine,), {"home": home, "platform": "google"})
+        machine = type(f"{platform.title()}SyncMachine", (SyncMachine,), {"home": home, "platform": platform})
         run_state_machine_as_test(
             machine,
             settings=settings(

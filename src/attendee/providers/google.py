@@ -3,10 +3,8 @@
 Documentation: developers.google.com/workspace/calendar/api and developers.google.com/identity/protocols/oauth2.
 """
 
-import math
-import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
@@ -19,26 +17,23 @@ from attendee.providers.answers import (
     TIMEOUT,
     Answer,
     FindMeetingUrl,
+    Unusable,
     cut,
-    decode_json,
+    decode_object,
     dump_raw,
     fetch,
+    find_zone,
     fingerprint,
     objects_in,
     parse_id,
     parse_text,
+    parse_time,
     quoted,
     with_texts_cut,
 )
 from attendee.providers.google_refusals import api_error, parse_refusal, scope_missing, token_error
-from attendee.providers.port import (
-    CursorExpired,
-    Page,
-    ProviderDown,
-    RateLimited,
-    Tokens,
-    UnexpectedAnswer,
-)
+from attendee.providers.port import CursorExpired, Page, Tokens, UnexpectedAnswer
+from attendee.providers.tokens import decode_token_answer, parse_access_token, parse_life, parse_refresh_token
 
 # What `events.list` accepts, but for those scopes that show free and busy times only. Unticked on the consent page
 # (granular consent), they are missing from the answer to a refresh too.
@@ -56,13 +51,7 @@ _READ_SCOPES = frozenset(
     )
 )
 
-# What can be sent in a header: RFC 6750 allows no more than this.
-_ACCESS_TOKEN = re.compile(r"[!-~]+")
-_USUAL_TOKEN_LIFE = timedelta(hours=1)
-_LONGEST_TOKEN_LIFE = timedelta(days=1)
-
 _LONG_TEXTS = ("description", "summary")
-_SHORTEST_TIME = len("2026-12-01T15:00")
 
 
 class GoogleCalendar:
@@ -92,7 +81,7 @@ class GoogleCalendar:
             "client_secret": credentials.client_secret,
         }
         answer = await self._fetch("POST", URL(self._token_url), form=form)
-        body = _parse_token_answer(answer)
+        body = decode_token_answer(answer, platform="Google")
         if answer.status != 200 or body.get("error") is not None:
             raise token_error(answer, body, secrets=(credentials.refresh_token, credentials.client_secret))
         return _parse_tokens(body, now=now)
@@ -121,7 +110,7 @@ class GoogleCalendar:
             if uses_cursor and answer.status in {400, 410} and isinstance(error, UnexpectedAnswer):
                 raise CursorExpired(f"Google no longer knows the sync token: {error}")
             raise error
-        body = _parse_object(answer)
+        body = decode_object(answer, platform="Google Calendar")
         next_token, cursor = _parse_token(body, "nextPageToken"), _parse_token(body, "nextSyncToken")
         items = body.get("items")
         if items is None and (next_token or cursor):
@@ -149,7 +138,7 @@ class GoogleCalendar:
             return Cancelled(platform_uuid)
         if answer.status != 200:
             raise api_error(answer, secrets=(access_token,))
-        item = parse_item(_parse_object(answer), find_meeting_url=self._find_meeting_url)
+        item = parse_item(decode_object(answer, platform="Google Calendar"), find_meeting_url=self._find_meeting_url)
         if not item.platform_uuid:
             raise UnexpectedAnswer("Google sent something that is no event when asked for one.")
         return item
@@ -174,60 +163,16 @@ def _rfc3339(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _parse_token_answer(answer: Answer) -> dict[str, Any]:
-    """The body. Raises what is told by the status alone, and ProviderDown for a body that isn't JSON."""
-    if answer.status == 429:
-        raise RateLimited(
-            "Google refuses to renew more access tokens for this OAuth client for now (429).",
-            retry_after=answer.retry_after,
-            whole_client=True,
-        )
-    if answer.status == 408 or answer.status >= 500:
-        raise ProviderDown(f"Google's token endpoint is in trouble ({answer.status}).", retry_after=answer.retry_after)
-    if 300 <= answer.status < 400:
-        raise UnexpectedAnswer(f"Google's token endpoint wants to send us elsewhere ({answer.status}).")
-    try:
-        body = decode_json(answer.body)
-    except ValueError as error:
-        raise ProviderDown(f"Google's token endpoint sent something that isn't JSON ({answer.status}).") from error
-    if not isinstance(body, dict):
-        raise UnexpectedAnswer(f"Google's token endpoint sent JSON that is no object ({answer.status}).")
-    return body
-
-
 def _parse_tokens(body: dict[str, Any], *, now: datetime) -> Tokens:
-    access_token, scope, refresh_token = (body.get(key) for key in ("access_token", "scope", "refresh_token"))
-    if not isinstance(access_token, str) or not _ACCESS_TOKEN.fullmatch(access_token):
-        raise UnexpectedAnswer("Google's token endpoint sent no usable access token.")
+    access_token = parse_access_token(body, platform="Google")
+    scope = body.get("scope")
     if isinstance(scope, str) and scope.strip() and not _READ_SCOPES.intersection(scope.split()):
         raise scope_missing(f"(granted: {quoted(scope)})")
     return Tokens(
         access_token=access_token,
-        expires_at=now + _parse_life(body.get("expires_in")),
-        refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token.strip() else None,
+        expires_at=now + parse_life(body.get("expires_in")),
+        refresh_token=parse_refresh_token(body),
     )
-
-
-def _parse_life(expires_in: object) -> timedelta:
-    """How long an access token lives; an hour, which is Google's rule, where the answer makes no sense."""
-    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float | str):
-        return _USUAL_TOKEN_LIFE
-    try:
-        seconds = float(expires_in)
-    except (OverflowError, ValueError):
-        return _USUAL_TOKEN_LIFE
-    is_sound = math.isfinite(seconds) and 0 < seconds <= _LONGEST_TOKEN_LIFE.total_seconds()
-    return timedelta(seconds=seconds) if is_sound else _USUAL_TOKEN_LIFE
-
-
-def _parse_object(answer: Answer) -> dict[str, Any]:
-    try:
-        body = decode_json(answer.body)
-    except ValueError as error:
-        raise UnexpectedAnswer("Google Calendar sent something that isn't JSON.") from error
-    if not isinstance(body, dict):
-        raise UnexpectedAnswer("Google Calendar sent JSON that is no object.")
-    return body
 
 
 def _parse_token(body: dict[str, Any], key: str) -> str | None:
@@ -235,10 +180,6 @@ def _parse_token(body: dict[str, Any], key: str) -> str | None:
     if token is not None and not isinstance(token, str):
         raise UnexpectedAnswer(f"Google Calendar sent a {key} that is no text.")
     return token or None
-
-
-class _Unusable(Exception):
-    """Why an event can't be stored, as a sentence."""
 
 
 def parse_item(item: object, *, find_meeting_url: FindMeetingUrl) -> RemoteItem:
@@ -251,7 +192,7 @@ def parse_item(item: object, *, find_meeting_url: FindMeetingUrl) -> RemoteItem:
         return Cancelled(platform_uuid)
     try:
         return _parse_event(item, platform_uuid, find_meeting_url=find_meeting_url)
-    except _Unusable as unusable:
+    except Unusable as unusable:
         return SetAside(platform_uuid, str(unusable))
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         # An odd form that nobody has thought of must not stop the other events of its calendar.
@@ -264,10 +205,10 @@ def _parse_event(item: dict[str, Any], platform_uuid: str, *, find_meeting_url: 
     if not isinstance(start, datetime) and not isinstance(end, datetime):
         start_on, end_on = start, end
     elif not isinstance(start, datetime) or not isinstance(end, datetime):
-        raise _Unusable("Only one of its start and end has a time of day.")
+        raise Unusable("Only one of its start and end has a time of day.")
     start_at, end_at = _instant(start), _instant(end)
     if end_at < start_at:
-        raise _Unusable("It ends before it starts.")
+        raise Unusable("It ends before it starts.")
     summary = parse_text(item.get("summary"))
     meeting_url = find_meeting_url(
         conference=_conference_links(item),
@@ -311,54 +252,42 @@ def _attendees(value: object) -> list[Attendee]:
 
 
 def _parse_edge(item: dict[str, Any], key: str) -> datetime | date:
-    """The start or end of an event: an aware instant, or a date for an all-day one. Raises _Unusable."""
+    """The start or end of an event: an aware instant, or a date for an all-day one. Raises Unusable."""
     edge = item.get(key)
     if not isinstance(edge, dict):
-        raise _Unusable(f"It has no {key}.")
+        raise Unusable(f"It has no {key}.")
     text = edge.get("dateTime")
     if text is None:
         return _parse_date(edge.get("date"), key)
-    instant = _parse_time(text)
+    instant = parse_time(text)
     if instant is None:
-        raise _Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
+        raise Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=_parse_zone(edge.get("timeZone"), key))
     try:
         return instant.astimezone(UTC)
     except OverflowError as error:
-        raise _Unusable(f"Its {key} is before year 1 or after year 9999: {quoted(text)!r}.") from error
-
-
-def _parse_time(text: object) -> datetime | None:
-    # Python would read a date alone as its midnight, which nobody has said; RFC 3339's small t and z it doesn't know.
-    if not isinstance(text, str) or len(text) < _SHORTEST_TIME:
-        return None
-    try:
-        return datetime.fromisoformat(text.upper())
-    except ValueError:
-        return None
+        raise Unusable(f"Its {key} is before year 1 or after year 9999: {quoted(text)!r}.") from error
 
 
 def _parse_date(text: object, key: str) -> date:
     if text is None:
-        raise _Unusable(f"It has no {key}.")
+        raise Unusable(f"It has no {key}.")
     try:
         day = date.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         day = None
     # Python also reads dates by week and without hyphens, which Google never means.
     if day is None or day.isoformat() != text:
-        raise _Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
+        raise Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
     return day
 
 
 def _parse_zone(name: object, key: str) -> ZoneInfo:
-    try:
-        if isinstance(name, str) and name:
-            return ZoneInfo(name)
-    except (LookupError, OSError, ValueError):  # OSError: the name of a folder of zones, or one too long for a file.
-        pass
-    raise _Unusable(f"The time zone of its {key} is unknown: {quoted(name)!r}.")
+    zone = find_zone(name)
+    if zone is None:
+        raise Unusable(f"The time zone of its {key} is unknown: {quoted(name)!r}.")
+    return zone
 
 
 def _instant(moment: datetime | date) -> datetime:

@@ -16,6 +16,7 @@ from attendee.sandbox.microsoft_batch import MicrosoftBatch
 from attendee.sandbox.microsoft_consent import MicrosoftConsent
 from attendee.sandbox.microsoft_errors import (
     EXPIRED_CURSOR_VARIANTS,
+    REFUSALS,
     GraphRefuses,
     json_answer,
     named_refusal,
@@ -280,8 +281,9 @@ def _differences(view: View, entry: Entry, select: frozenset[str], *, expand: st
 
 
 def _expired(call: Call, since: Cursor, fault: Fault) -> GraphRefuses:
-    name = EXPIRED_CURSOR_VARIANTS.get(fault.variant or "", "SyncStateNotFound")
-    if fault.variant != "location":
+    wanted = fault.variant or ""
+    name = EXPIRED_CURSOR_VARIANTS.get(wanted, wanted if wanted in REFUSALS else "SyncStateNotFound")
+    if wanted != "location":
         return GraphRefuses(name)
     times = {"startDateTime": since.range.start.isoformat(), "endDateTime": since.range.end.isoformat()}
     return GraphRefuses(name, headers={"Location": f"{_address(call.request)}?{urlencode(times)}"})

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from attendee.sandbox.faults import Fault, FaultKind
-from attendee.sandbox.microsoft_errors import json_answer
+from attendee.sandbox.microsoft_errors import PLAIN_JSON, json_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +298,7 @@ def token_refusal_answer(
     if refusal.suberror is not None:
         body["suberror"] = refusal.suberror
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    return json_answer(body, status=status or refusal.status, headers=headers)
+    return json_answer(body, status=status or refusal.status, headers=headers, label=PLAIN_JSON)
 
 
 def described(refusal: TokenRefusal, *, text: str | None = None) -> str:

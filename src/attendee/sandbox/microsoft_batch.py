@@ -119,7 +119,9 @@ def _parse_parts(content: bytes) -> list[Part]:
     seen: set[str] = set()
     for part in parts:
         is_whole = isinstance(part, dict) and {"id", "method", "url"} <= part.keys()
-        if not is_whole or str(part["method"]).upper() not in METHODS or part["id"] in seen:
+        if not is_whole or not isinstance(part.get("headers", {}), dict) or not isinstance(part["id"], str):
+            raise GraphRefuses("BadRequest", "Invalid batch payload format.")
+        if str(part["method"]).upper() not in METHODS or part["id"] in seen:
             raise GraphRefuses("BadRequest", "Invalid batch payload format.")
         if not set(part.get("dependsOn", [])) <= seen:
             raise GraphRefuses("BadRequest", "A request depends on one that does not come before it.")

@@ -98,6 +98,7 @@ REFUSALS = {
     "resyncRequired": Refusal(
         410, "resyncRequired", "Resync required.", nested={"code": "resyncChangesApplyDifferences"}
     ),
+    "bareGone": Refusal(410, "Gone", ""),
     # Some backends refuse an old link in this way, though nothing is wrong with the request.
     "badSyncState": Refusal(400, "SyncStateNotFound", "The sync state is not found."),
     "badSyncRequest": Refusal(400, "ErrorInvalidUrlQueryFilter", "Badly formed token."),
@@ -135,7 +136,10 @@ REFUSALS = {
 }
 
 SERVER_ERRORS = {500: "generalException", 503: "serviceNotAvailable", 509: "activityLimitReached"}
-EXPIRED_CURSOR_VARIANTS = {"400": "badSyncState", "badRequest": "badSyncRequest", "bare": "resyncRequired"}
+# Short names for an expired cursor; every other refusal goes by its own.
+EXPIRED_CURSOR_VARIANTS = {"bare": "bareGone", "400": "badSyncState"}
+GRAPH_JSON = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
+PLAIN_JSON = "application/json; charset=utf-8"
 
 
 class GraphRefuses(Exception):
@@ -183,11 +187,12 @@ def fault_answer(fault: Fault, *, now: datetime) -> Response:
     return named_refusal(fault.variant or usual_name, now=now, headers=headers)
 
 
-def json_answer(body: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer as Graph labels it."""
+def json_answer(
+    body: object, *, status: int = 200, headers: dict[str, str] | None = None, label: str = GRAPH_JSON
+) -> Response:
+    """A JSON answer, labelled as Graph does it unless told."""
     try:
         content = orjson.dumps(body)
     except TypeError:  # Odd events may hold what orjson refuses: lone surrogates, integers beyond 64 bits.
         content = json.dumps(body).encode()
-    label = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
     return Response(content, status, headers, label)

@@ -17,7 +17,7 @@ from attendee.sandbox.faults import Fault, Place
 from attendee.sandbox.grants import ACCESS_TOKEN_LIFE, Client, ClientState, Grant
 from attendee.sandbox.microsoft_aadsts import TokenRefused, token_fault_answer, token_refusal_answer
 from attendee.sandbox.microsoft_access import GRAPH_SCOPE
-from attendee.sandbox.microsoft_errors import json_answer
+from attendee.sandbox.microsoft_errors import PLAIN_JSON, json_answer
 from attendee.sandbox.microsoft_ids import tenant_id, user_id
 from attendee.sandbox.misbehaviour import misbehaviour
 from attendee.sandbox.world import REFRESH_TOKEN_PREFIXES, AccountState, Person, Platform, World
@@ -152,7 +152,7 @@ class MicrosoftOAuth:
             body["refresh_token"] = grants.issue_refresh_token(grant, prefix=REFRESH_TOKEN_PREFIX)
         if "openid" in asked:
             body["id_token"] = self._id_token(grant)
-        return json_answer(body)
+        return json_answer(body, label=PLAIN_JSON)
 
     def _id_token(self, grant: Grant) -> str:
         # Unsigned: nobody should read more from it than who it is.

@@ -26,7 +26,7 @@ REFUSALS_OFFERED = {
         Place.TOKENS: ("revoked", "unspecific", "invalid_rapt", "account_deleted", "admin_policy_enforced"),
     },
     Platform.MICROSOFT: {
-        Place.CALENDAR: ("ApplicationThrottled", "MailboxNotEnabledForRESTAPI", "ErrorAccessDenied", "resyncRequired"),
+        Place.CALENDAR: ("ApplicationThrottled", "MailboxNotEnabledForRESTAPI", "ErrorAccessDenied", "UnknownError"),
         Place.TOKENS: ("AADSTS50173", "AADSTS700082", "AADSTS53003", "AADSTS7000222", "AADSTS90033"),
     },
 }
