@@ -56,9 +56,9 @@ _PAGE_SIZE = 200
 # another calendar, and no id of one kind is known by the name of the other.
 _PREFERENCES = 'outlook.timezone="UTC", IdType="ImmutableId"'
 
-# Graph's links are followed as they are; what isn't printable ASCII was never one.
 # How a calendar that has no delta refuses one.
-_NOT_TRACKED = frozenset({400, 405, 501})
+_NOT_TRACKED = frozenset({400, 405})
+# Graph's links are followed as they are; what isn't printable ASCII was never one.
 _LINK = re.compile(r"[!-~]+")
 
 # Exchange's stand-ins for "no time" are 0001-01-01T00:00:00 and 9999-12-31T23:59:59.
@@ -151,10 +151,8 @@ class MicrosoftCalendar:
         answer = await self._get(access_token, link, page_size=page_size)
         if answer.status != 200:
             error = _refused_page(answer, stage, calendar=calendar, access_token=access_token)
-            is_untracked = (
-                calendar is not None and answer.status in _NOT_TRACKED and isinstance(error, UnexpectedAnswer)
-            )
-            if stage is _Stage.FIRST and is_untracked:
+            can_be_listed = answer.status in _NOT_TRACKED and isinstance(error, UnexpectedAnswer)
+            if stage is _Stage.FIRST and calendar is not None and can_be_listed:
                 # Only the primary calendar is documented to be tracked: this one is listed at every pull instead.
                 return Page(items=(), next_position=self._listing(calendar, window), cursor=None, lists_window=False)
             raise error
