@@ -16,7 +16,15 @@ _ERROR_CHARACTERS = 500
 # Carrier-grade NAT and the translation prefixes of IPv6 reach private networks, though not all count as private.
 _REFUSED_NETWORKS = tuple(
     ipaddress.ip_network(network)
-    for network in ("100.64.0.0/10", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
+    for network in (
+        "100.64.0.0/10",
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2002::/16",
+        "2001::/32",
+        "::/96",
+        "::ffff:0:0:0/96",
+    )
 )
 
 
@@ -30,7 +38,6 @@ class Answered:
 
     status: int
     text: str
-    retry_after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +88,7 @@ class Outgoing:
                 url, data=body.encode(), headers=headers, allow_redirects=False, timeout=self._timeout
             ) as response:
                 beginning = await response.content.read(_ANSWER_BYTES)
-                return Answered(
-                    response.status, beginning.decode("utf-8", "replace"), response.headers.get("Retry-After")
-                )
+                return Answered(response.status, beginning.decode("utf-8", "replace"))
         except TimeoutError:
             return Unanswered(f"No answer within {self._timeout.total:.0f} seconds.")
         except aiohttp.ClientConnectorError as failure:
