@@ -15,7 +15,7 @@ run: $(installed) ## Run the service with the settings in .env.
 
 test: $(installed) ## Run the tests, on SQLite and on a PostgreSQL of their own.
 	@tests/install-postgresql
-	@.venv/bin/pytest -n 2 --dist worksteal
+	@.venv/bin/pytest -n 2 --dist loadgroup
 
 check: $(installed) ## Lint, check the format, the types and the import rules.
 	@.venv/bin/ruff check

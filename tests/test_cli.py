@@ -224,10 +224,11 @@ def test_workers_beside_each_other_on_postgresql(attendee_on_postgresql: Command
 
 
 def test_sandbox(attendee: CommandLine) -> None:
-    """The sandbox has a person in it whose calendar is full, and says so when its port is taken."""
+    """The sandbox has a person of each platform in it, and says so when its port is taken."""
     with attendee.running("sandbox", SANDBOX_PORT="0") as sandbox:
         address = sandbox.address()
-        assert status_of(f"{address}/people/ada.lind@acme.example") == 200
+        for person in ("ada.lind@acme.example", "mia@customer.example"):
+            assert status_of(f"{address}/people/{person}") == 200
         port = address.rpartition(":")[2]
         assert f"Port {port} of 127.0.0.1 is in use" in attendee.complaint("sandbox", SANDBOX_PORT=port)
         assert sandbox.end(by=signal.SIGINT) == 0

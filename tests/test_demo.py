@@ -45,17 +45,20 @@ def test_the_story_is_told(attendee: CommandLine) -> None:
     done = attendee.run("demo", "--once")
     assert (done.returncode, done.stderr) == (0, "")
     steps = [line.split("  ")[-1] for line in done.stdout.splitlines() if "✓" in line]
-    assert len(steps) == 11
+    assert len(steps) == 14
     told = " ".join(steps)
     for words in (
-        "gave consent on Google's page",
-        "The calendar is connected",
-        "events are synced",
+        "Ada Lind gave consent on Google's page",
+        "Mia Berg gave consent on Microsoft's page",
+        "Both calendars are connected",
+        "events of Ada Lind's",
+        "events of Mia Berg's",
         "bots are scheduled",
         "Ada Lind moved",
+        "Mia Berg moved one “Team sync” of the series",
         "its bot joins at",
         "Ada Lind cancelled",
-        "its bot is gone",
+        "Mia Berg deleted another “Team sync”; its bot is gone",
         "the calendar is disconnected (consent_revoked)",
         "the calendar is connected again",
     ):
@@ -70,6 +73,7 @@ def test_service_and_sandbox_stay_up(attendee: CommandLine) -> None:
         assert "Port 8100 is in use, so the sandbox takes " in said
         assert "Port 8000 is in use, so the service takes " in said
         assert "/people/ada.lind" in said
+        assert "/people/mia" in said
         assert "/docs" in said
         assert demo.end(by=signal.SIGINT) == 0
     assert (_left_in(attendee.directory), _processes_in(attendee.directory)) == ([], [])

@@ -21,6 +21,7 @@ from attendee.demo.story import tell_story
 from attendee.errors import Invalid, NotFound
 from attendee.model import Trigger
 from attendee.sandbox.app import SandboxServer
+from attendee.sandbox.microsoft_seed import seed_microsoft_week
 from attendee.sandbox.seed import seed_week
 from attendee.sandbox.world import World
 from attendee.settings import Settings, read_settings
@@ -90,7 +91,7 @@ def worker() -> None:
 
 @app.command()
 def sandbox() -> None:
-    """Run a small Google on this machine, with a person whose calendar is full, until Ctrl-C."""
+    """Run a small Google and a small Microsoft on this machine, each with a full calendar, until Ctrl-C."""
     _run(_serve_sandbox(_settings().sandbox_port))
 
 
@@ -277,8 +278,10 @@ def _run(work: Coroutine[Any, Any, _Result]) -> _Result:
 
 async def _serve_sandbox(port: int) -> None:
     world = World(clock.now)
-    person = world.add_person("ada.lind@acme.example", name="Ada Lind", zone="Europe/Berlin")
-    seed_week(person.primary, now=clock.now())
+    ada = world.add_person("ada.lind@acme.example", name="Ada Lind", zone="Europe/Berlin")
+    seed_week(ada.primary, now=clock.now())
+    mia = world.add_person("mia@customer.example", name="Mia Berg", platform="microsoft", zone="Europe/Berlin")
+    seed_microsoft_week(mia.primary, now=clock.now())
     try:
         server = SandboxServer(world, port=port)
     except OSError as trouble:

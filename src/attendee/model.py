@@ -203,6 +203,15 @@ class KnownEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class PlatformCalendar:
+    """One of the calendars that a user has at the platform, by the platform's id and in the user's own words."""
+
+    platform_uuid: str
+    name: str
+    is_primary: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Touched:
     """An event that a sync changes: before (None: it is new) and after (None: it is gone)."""
 

@@ -20,7 +20,7 @@ from attendee.clock import Clock, written
 from attendee.errors import ClaimLost
 from attendee.model import ActivityKind, CalendarState, KnownEvent, Platform, Touched, Window
 from attendee.providers.port import CalendarProvider, ProviderDown, ProviderError, UnexpectedAnswer
-from attendee.store import activity, claims, events, sync_state
+from attendee.store import activity, claims, events, platform_calendars, sync_state
 from attendee.store.activity import Entry
 from attendee.store.calendars import Calendar
 from attendee.store.columns import KeyRing
@@ -146,6 +146,8 @@ class Pipeline:
             await events.record_set_aside(
                 tx, difference.set_aside, calendar_id=calendar.id, come_good=difference.come_good, now=now
             )
+            if changes.platform_calendars is not None:
+                await platform_calendars.record(tx, changes.platform_calendars, calendar_id=calendar.id)
             stamp = await self._record_events(tx, calendar, difference)
             listing = self._listing(changes, now)
             next_listing_at = calendar.next_listing_at if listing is None else listing.next_at

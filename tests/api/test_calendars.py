@@ -195,6 +195,32 @@ async def test_calendars_are_listed_newest_first_and_found_by_their_key(api: Ser
         assert (await client.get(f"/calendars?deduplication_key={unknown}")).json["results"] == []
 
 
+async def test_platform_calendars_are_shown_as_last_read(api: Served, client: Client) -> None:
+    """All calendars that the user has at the platform, in its order; none while they have not been read."""
+    calendar_id = await api.a_calendar()
+    path = f"/calendars/{calendar_id}/platform_calendars"
+    assert (await client.get(path)).json == {"results": []}
+    for position, name in ((1, "Team"), (0, "Ana")):
+        await api.store(
+            tables.platform_calendars,
+            calendar_id=calendar_id,
+            position=position,
+            platform_uuid=f"{name.lower()}@acme.example",
+            name=name,
+            is_primary=position == 0,
+        )
+    answer = await client.get(path)
+    assert answer.status == 200
+    assert answer.json == {
+        "results": [
+            {"platform_uuid": "ana@acme.example", "name": "Ana", "primary": True},
+            {"platform_uuid": "team@acme.example", "name": "Team", "primary": False},
+        ]
+    }
+    assert (await client.delete(f"/calendars/{calendar_id}")).status == 200
+    assert (await client.get(path)).status == 404
+
+
 async def test_the_sync_of_a_calendar_is_told(api: Served, client: Client) -> None:
     """An open channel means push; events that can't be stored are counted."""
     calendar_id = await api.a_calendar()

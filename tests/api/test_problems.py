@@ -25,6 +25,7 @@ EVERY_ROUTE = [
     ("PATCH", "/calendars/{calendar}"),
     ("DELETE", "/calendars/{calendar}"),
     ("POST", "/calendars/{calendar}/sync"),
+    ("GET", "/calendars/{calendar}/platform_calendars"),
     ("GET", "/calendar_events"),
     ("GET", "/calendar_events/{event}"),
     ("GET", "/calendar_events/{event}/activity"),

@@ -8,7 +8,16 @@ from typing import ClassVar
 import aiohttp
 import pytest
 
-from attendee.model import Cancelled, Credentials, DisconnectCode, RemoteEvent, RemoteItem, SetAside, Window
+from attendee.model import (
+    Cancelled,
+    Credentials,
+    DisconnectCode,
+    PlatformCalendar,
+    RemoteEvent,
+    RemoteItem,
+    SetAside,
+    Window,
+)
 from attendee.providers.answers import TIMEOUT
 from attendee.providers.port import (
     AccessRevoked,
@@ -73,6 +82,15 @@ class Connected:
             else:
                 self.mirror.pop(item.platform_uuid, None)
         return items
+
+    async def calendars(self) -> list[PlatformCalendar]:
+        """Every calendar of the person's, page by page."""
+        page = await self.provider.calendars(self.access_token, None)
+        found = list(page.calendars)
+        while page.next_position is not None:
+            page = await self.provider.calendars(self.access_token, page.next_position)
+            found += page.calendars
+        return found
 
     def starts(self) -> dict[str, datetime]:
         """When the mirrored events start, by their name."""
@@ -253,6 +271,33 @@ class ProviderContract:
         with pytest.raises(AccessRevoked) as caught:
             await connected.pull(calendar=team.id)
         assert caught.value.code is DisconnectCode.CALENDAR_NOT_FOUND
+
+    async def test_calendars(self, connected: Connected) -> None:
+        """All of the user's calendars are read, on many pages if need be; each can be pulled by the id it has there."""
+        team = connected.world.add_calendar(connected.person, "team#1@acme.example", name="Team")
+        team.put(starts=NOW, title="Planning")
+        for number in range(500):
+            connected.world.add_calendar(connected.person, f"project{number}@acme.example", name=f"Project {number}")
+        found = await connected.calendars()
+        assert len(found) == 502
+        assert [one for one in found if one.is_primary] == [found[0]]
+        (listed,) = [one for one in found if one.name == "Team"]
+        await connected.pull(calendar=listed.platform_uuid)
+        assert connected.starts() == {"Planning": NOW}
+
+    async def test_calendars_refused(self, connected: Connected) -> None:
+        """What keeps the calendars from being read is told as it is for events."""
+        connected.world.faults.switch_on(connected.person.email, FaultKind.THROTTLED, retry_after=17)
+        with pytest.raises(RateLimited):
+            await connected.calendars()
+        connected.world.faults.switch_off()
+        connected.world.faults.switch_on(connected.person.email, FaultKind.WRONG_TYPES)
+        with pytest.raises(UnexpectedAnswer):
+            await connected.calendars()
+        connected.world.faults.switch_off()
+        connected.world.grants.expire_access_tokens(connected.person.email)
+        with pytest.raises(TokenRejected):
+            await connected.calendars()
 
     async def test_operator_fault(self, connected: Connected) -> None:
         """A wrong client secret is the operator's fault, and stays out of the message."""

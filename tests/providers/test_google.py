@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from attendee.meetings import MeetingLinks
-from attendee.model import Cancelled, Credentials, RemoteEvent, Window
+from attendee.model import Cancelled, Credentials, PlatformCalendar, RemoteEvent, Window
 from attendee.providers.answers import MAX_ANSWER_BYTES, TIMEOUT
 from attendee.providers.google import GoogleCalendar
 from attendee.providers.port import (
@@ -255,6 +255,48 @@ class TestTransport:
         """An answer without end is not read to its end."""
         platform.will_send(b" " * (MAX_ANSWER_BYTES + 1))
         assert isinstance(await failed_page(google), UnexpectedAnswer)
+
+
+class TestCalendars:
+    async def test_request(self, platform: Loopback, google: CalendarProvider) -> None:
+        """The largest pages are asked for, the next ones by their token."""
+        platform.will_send({"items": [], "nextPageToken": "a&b="})
+        platform.will_send({"items": []})
+        page = await google.calendars(TOKEN, None)
+        assert (await google.calendars(TOKEN, page.next_position)).next_position is None
+        first, second = platform.asked
+        assert first.target == "/calendar/v3/users/me/calendarList?maxResults=250"
+        assert second.query == {"maxResults": "250", "pageToken": "a&b="}
+        assert first.headers["Authorization"] == second.headers["Authorization"] == f"Bearer {TOKEN}"
+
+    async def test_entries(self, platform: Loopback, google: CalendarProvider) -> None:
+        """The user's own name for a calendar goes first; left out is what no event can be read from."""
+        platform.will_send(
+            {
+                "items": [
+                    {"id": "ana@acme.example", "summary": "ana@acme.example", "primary": True, "accessRole": "owner"},
+                    {"id": "c_1", "summary": "Team", "summaryOverride": "Us", "accessRole": "reader"},
+                    {"id": "c_2", "accessRole": "writer"},
+                    {"id": "c_3", "summary": "Boss", "accessRole": "freeBusyReader"},
+                    {"id": "c_4", "summary": "Gone", "deleted": True},
+                    {"summary": "Nobody's"},
+                    "odd",
+                ]
+            }
+        )
+        assert (await google.calendars(TOKEN, None)).calendars == [
+            PlatformCalendar("ana@acme.example", "ana@acme.example", is_primary=True),
+            PlatformCalendar("c_1", "Us", is_primary=False),
+            PlatformCalendar("c_2", "", is_primary=False),
+        ]
+
+    async def test_pages_in_a_circle(self, platform: Loopback, google: CalendarProvider) -> None:
+        """A page that names itself as the next one is not followed for ever."""
+        for _ in range(2):
+            platform.will_send({"items": [], "nextPageToken": "again"})
+        page = await google.calendars(TOKEN, None)
+        with pytest.raises(UnexpectedAnswer):
+            await google.calendars(TOKEN, page.next_position)
 
 
 class TestContract(ProviderContract):

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from attendee.meetings import MeetingLinks
-from attendee.model import Cancelled, Credentials, RemoteEvent, SetAside, Window
+from attendee.model import Cancelled, Credentials, PlatformCalendar, RemoteEvent, SetAside, Window
 from attendee.providers.answers import MAX_ANSWER_BYTES, TIMEOUT
 from attendee.providers.microsoft import MicrosoftCalendar
 from attendee.providers.port import (
@@ -406,6 +406,46 @@ class TestTransport:
         """An answer without end is not read to its end."""
         platform.will_send(b" " * (MAX_ANSWER_BYTES + 1))
         assert isinstance(await failed_page(microsoft), UnexpectedAnswer)
+
+
+class TestCalendars:
+    async def test_request(self, platform: Loopback, microsoft: CalendarProvider) -> None:
+        """Large pages are asked for, and the link to the next one is followed as it is."""
+        link = f"{platform.url}/v1.0/me/calendars?%24top=200&%24skip=200"
+        platform.will_send({"value": [], "@odata.nextLink": link})
+        platform.will_send({"value": []})
+        page = await microsoft.calendars(TOKEN, None)
+        assert (await microsoft.calendars(TOKEN, page.next_position)).next_position is None
+        first, second = platform.asked
+        assert (first.path, first.query) == ("/v1.0/me/calendars", {"$top": "200"})
+        assert second.target == "/v1.0/me/calendars?%24top=200&%24skip=200"
+        assert first.headers["Authorization"] == second.headers["Authorization"] == f"Bearer {TOKEN}"
+
+    async def test_entries(self, platform: Loopback, microsoft: CalendarProvider) -> None:
+        """What has no id is left out."""
+        platform.will_send(
+            {
+                "value": [
+                    {"id": "AAMkDefaultAAA=", "name": "Calendar", "isDefaultCalendar": True},
+                    {"id": "AAMkTeamAAA=", "name": None},
+                    {"name": "Nobody's"},
+                    "odd",
+                ]
+            }
+        )
+        assert (await microsoft.calendars(TOKEN, None)).calendars == [
+            PlatformCalendar("AAMkDefaultAAA=", "Calendar", is_primary=True),
+            PlatformCalendar("AAMkTeamAAA=", "", is_primary=False),
+        ]
+
+    @pytest.mark.parametrize("link", ["https://graph.example/v1.0/me/calendars?$skip=1", "{itself}", 7])
+    async def test_bad_link(self, platform: Loopback, microsoft: CalendarProvider, link: object) -> None:
+        """A next page elsewhere, or in a circle, is not asked for."""
+        if link == "{itself}":
+            link = f"{platform.url}/v1.0/me/calendars?$top=200"
+        platform.will_send({"value": [], "@odata.nextLink": link})
+        with pytest.raises(UnexpectedAnswer):
+            await microsoft.calendars(TOKEN, None)
 
 
 class TestContract(ProviderContract):

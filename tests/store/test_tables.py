@@ -120,7 +120,7 @@ async def test_a_removed_calendar_leaves_no_trace_but_what_was_sent(here: Instal
     joining = await here.order_bot(event, state=BotState.JOINING)
     async with here.database.transaction() as tx:
         await calendars.remove(tx, calendar)
-    for table in (tables.calendars, tables.events, tables.activity):
+    for table in (tables.calendars, tables.events, tables.platform_calendars, tables.activity):
         assert await here.rows(table) == []
     (left,) = await here.rows(tables.bots)
     assert (left.id, left.event_id) == (joining.id, None)

@@ -17,7 +17,7 @@ from attendee.api.service import Authenticated, Reading
 from attendee.clock import written, written_or_none
 from attendee.errors import NotFound
 from attendee.model import ProjectId
-from attendee.store import calendars
+from attendee.store import calendars, platform_calendars
 from attendee.store.pages import Ordering, read_page
 from attendee.store.tables import calendars as table
 from attendee.store.tables import channels, set_aside_events
@@ -124,6 +124,19 @@ async def sync_calendar(caller: Authenticated, calendar_id: str) -> Response:
         await calendars.ask_sync(tx, calendar, now=now)
         answer = await _shown(tx, calendar_id, project_id=caller.project_id, now=now)
     return JsonAnswer(answer, 202)
+
+
+@router.get("/{calendar_id}/platform_calendars", response_model=schemas.PlatformCalendars, responses=declared(404))
+async def list_platform_calendars(reader: Reading, calendar_id: str) -> Response:
+    """All calendars that the user has at the platform, as last read there: with the first sync, and then once a day.
+
+    One of their `platform_uuid` may be that of a new calendar. The list stays empty where the user's consent doesn't
+    cover it.
+    """
+    calendar = await calendars.get(reader.tx, calendar_id, project_id=reader.project_id)
+    found = await platform_calendars.of_calendar(reader.tx, calendar.id)
+    results = [{"platform_uuid": one.platform_uuid, "name": one.name, "primary": one.is_primary} for one in found]
+    return JsonAnswer({"results": results})
 
 
 def _query(project_id: ProjectId, *, now: datetime) -> Select[Any]:

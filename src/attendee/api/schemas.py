@@ -227,6 +227,16 @@ class Calendar(BaseModel):
     sync: CalendarSync
 
 
+class PlatformCalendar(BaseModel):
+    platform_uuid: str
+    name: str
+    primary: bool
+
+
+class PlatformCalendars(BaseModel):
+    results: list[PlatformCalendar]
+
+
 class BotStep(BaseModel):
     type: BotEventType
     sub_type: str | None

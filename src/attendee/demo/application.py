@@ -5,8 +5,9 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode
@@ -16,9 +17,36 @@ from aiohttp import web
 
 from attendee.demo.stage import StepFailed
 
-# The one client that the sandbox knows from the start.
+# The one client that both platforms of the sandbox know from the start.
 CLIENT = {"client_id": "sandbox-client", "client_secret": "sandbox-secret"}
-_SCOPES = " ".join(f"https://www.googleapis.com/auth/{scope}" for scope in ("calendar.readonly", "userinfo.email"))
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentPage:
+    """Where a platform asks its users, what for, and where the code that they bring back is exchanged."""
+
+    platform: str
+    path: str
+    token_path: str
+    scopes: str
+    asked: Mapping[str, str]
+
+
+GOOGLE = ConsentPage(
+    platform="google",
+    path="/google/o/oauth2/v2/auth",
+    token_path="/google/token",  # noqa: S106  # an address, no secret
+    scopes=" ".join(f"https://www.googleapis.com/auth/{scope}" for scope in ("calendar.readonly", "userinfo.email")),
+    # Without both of them Google gives out no refresh token to a user who comes for the second time.
+    asked={"access_type": "offline", "prompt": "consent"},
+)
+MICROSOFT = ConsentPage(
+    platform="microsoft",
+    path="/microsoft/common/oauth2/v2.0/authorize",
+    token_path="/microsoft/common/oauth2/v2.0/token",  # noqa: S106  # an address, no secret
+    scopes="offline_access User.Read Calendars.Read",
+    asked={"response_mode": "query"},
+)
 
 Webhook = dict[str, Any]
 
@@ -26,17 +54,17 @@ Webhook = dict[str, Any]
 class Application:
     """Where users come back to after consent, where webhooks arrive, and who asks the service for things."""
 
-    def __init__(self, http: aiohttp.ClientSession, *, service_url: str, google_url: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, *, service_url: str, sandbox_url: str) -> None:
         self.url = self.key = self.webhook_secret = ""
         self._http = http
         self._service_url = service_url
-        self._google_url = google_url
+        self._sandbox_url = sandbox_url
         self._webhooks: list[Webhook] = []
         self._arrived = asyncio.Condition()
         self._code: asyncio.Future[str] | None = None
         self._state = ""
 
-    async def ask_consent(self, email: str) -> str:
+    async def ask_consent(self, email: str, *, at: ConsentPage) -> str:
         """A refresh token: the user is sent to the consent page, agrees to everything, and comes back with a code."""
         verifier = secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
@@ -46,15 +74,14 @@ class Application:
             "client_id": CLIENT["client_id"],
             "redirect_uri": f"{self.url}/callback",
             "response_type": "code",
-            "scope": _SCOPES,
-            "access_type": "offline",
-            "prompt": "consent",
+            "scope": at.scopes,
             "login_hint": email,
             "state": self._state,
             "code_challenge": challenge,
             "code_challenge_method": "S256",
+            **at.asked,
         }
-        page_url = f"{self._google_url}/o/oauth2/v2/auth?{urlencode(asked)}"
+        page_url = f"{self._sandbox_url}{at.path}?{urlencode(asked)}"
         page = ConsentForm()
         page.feed(await self._text("GET", page_url))
         # The answer sends the browser back to our callback.
@@ -65,7 +92,7 @@ class Application:
             "redirect_uri": asked["redirect_uri"],
             "code_verifier": verifier,
         }
-        async with self._http.post(f"{self._google_url}/token", data=exchange) as answer:
+        async with self._http.post(f"{self._sandbox_url}{at.token_path}", data=exchange) as answer:
             tokens = await answer.json()
         if "refresh_token" not in tokens:
             raise StepFailed(f"the code brought no refresh token: {tokens}")
@@ -153,10 +180,10 @@ class ConsentForm(HTMLParser):
 
 @asynccontextmanager
 async def running_application(
-    http: aiohttp.ClientSession, *, service_url: str, google_url: str
+    http: aiohttp.ClientSession, *, service_url: str, sandbox_url: str
 ) -> AsyncGenerator[Application]:
     """The application, which listens on a free port of loopback until the end."""
-    application = Application(http, service_url=service_url, google_url=google_url)
+    application = Application(http, service_url=service_url, sandbox_url=sandbox_url)
     server = web.Application()
     server.router.add_get("/callback", application.take_callback)
     server.router.add_post("/webhooks", application.take_webhook)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 from rich.console import Console
+from yarl import URL
 
 from attendee.startup import CannotStart
 
@@ -74,7 +75,15 @@ class Stage:
         self.sandbox_url = f"http://{_HOST}:{port}"
         self.start("sandbox", ATTENDEE_SANDBOX_PORT=str(port))
         await until(lambda: self._answers(f"{self.sandbox_url}/"))
-        return f"A small Google runs at {self.sandbox_url}"
+        return f"A small Google and a small Microsoft run at {self.sandbox_url}"
+
+    async def ask_sandbox(self, method: str, path: str, body: Any = None) -> Any:
+        """What the sandbox itself answers, neither of its platforms. Raises StepFailed."""
+        url = f"{self.sandbox_url}/sandbox/api{path}"
+        async with self.http.request(method, URL(url, encoded=True), json=body) as answer:
+            if answer.status >= 400:
+                raise StepFailed(f"the sandbox answered {method} {path} with {answer.status}: {await answer.text()}")
+            return await answer.json()
 
     async def start_service(self) -> str:
         port = self._port("service")
@@ -84,6 +93,8 @@ class Stage:
             "ATTENDEE_PORT": str(port),
             "ATTENDEE_GOOGLE_API_URL": f"{self.sandbox_url}/google",
             "ATTENDEE_GOOGLE_TOKEN_URL": f"{self.sandbox_url}/google/token",
+            "ATTENDEE_MICROSOFT_GRAPH_URL": f"{self.sandbox_url}/microsoft/v1.0",
+            "ATTENDEE_MICROSOFT_TOKEN_URL": f"{self.sandbox_url}/microsoft/common/oauth2/v2.0/token",
             "ATTENDEE_SYNC_INTERVAL_SECONDS": "1",
             "ATTENDEE_ALLOW_INSECURE_WEBHOOKS": "true",
         }

@@ -12,7 +12,16 @@ from zoneinfo import ZoneInfo
 import aiohttp
 from yarl import URL
 
-from attendee.model import Attendee, Cancelled, Credentials, RemoteEvent, RemoteItem, SetAside, Window
+from attendee.model import (
+    Attendee,
+    Cancelled,
+    Credentials,
+    PlatformCalendar,
+    RemoteEvent,
+    RemoteItem,
+    SetAside,
+    Window,
+)
 from attendee.providers.answers import (
     TIMEOUT,
     Answer,
@@ -32,7 +41,7 @@ from attendee.providers.answers import (
     with_texts_cut,
 )
 from attendee.providers.google_refusals import api_error, parse_refusal, scope_missing, token_error
-from attendee.providers.port import CursorExpired, Page, Tokens, UnexpectedAnswer
+from attendee.providers.port import CalendarsPage, CursorExpired, Page, Tokens, UnexpectedAnswer
 from attendee.providers.tokens import decode_token_answer, parse_access_token, parse_life, parse_refresh_token
 
 # What `events.list` accepts, but for those scopes that show free and busy times only. Unticked on the consent page
@@ -52,6 +61,8 @@ _READ_SCOPES = frozenset(
 )
 
 _LONG_TEXTS = ("description", "summary")
+
+_CALENDARS = "/users/me/calendarList?maxResults=250"
 
 
 class GoogleCalendar:
@@ -143,6 +154,22 @@ class GoogleCalendar:
             raise UnexpectedAnswer("Google sent something that is no event when asked for one.")
         return item
 
+    async def calendars(self, access_token: str, position: str | None) -> CalendarsPage:
+        """A page of `calendarList.list`, the first for None. Raises every ProviderError but CursorExpired."""
+        asked = _CALENDARS if position is None else position
+        answer = await self._get(access_token, asked)
+        if answer.status != 200:
+            raise api_error(answer, secrets=(access_token,))
+        body = decode_object(answer, platform="Google Calendar")
+        entries = body.get("items", [])
+        if not isinstance(entries, list):
+            raise UnexpectedAnswer("Google sent a page without a list of calendars.")
+        next_token = _parse_token(body, "nextPageToken")
+        next_position = None if next_token is None else f"{_CALENDARS}&pageToken={quote(next_token, safe='')}"
+        if next_position == asked:
+            raise UnexpectedAnswer("Google sent a page that names itself as the next one.")
+        return CalendarsPage(_platform_calendars(entries), next_position)
+
     async def _get(self, access_token: str, path_and_query: str) -> Answer:
         # Already encoded: `@` and `#` in a calendar's id stay %40 and %23 on the wire.
         url = URL(self._root + path_and_query, encoded=True)
@@ -180,6 +207,22 @@ def _parse_token(body: dict[str, Any], key: str) -> str | None:
     if token is not None and not isinstance(token, str):
         raise UnexpectedAnswer(f"Google Calendar sent a {key} that is no text.")
     return token or None
+
+
+def _platform_calendars(entries: list[Any]) -> list[PlatformCalendar]:
+    """Those that events can be read from: of some only free and busy times may be seen, and some are being deleted."""
+    return [
+        PlatformCalendar(
+            platform_uuid=platform_uuid,
+            # The user's own name for it goes before its owner's.
+            name=cut(parse_text(entry.get("summaryOverride")) or parse_text(entry.get("summary"))),
+            is_primary=entry.get("primary") is True,
+        )
+        for entry in objects_in(entries)
+        if (platform_uuid := parse_id(entry.get("id"))) is not None
+        and entry.get("accessRole") != "freeBusyReader"
+        and entry.get("deleted") is not True
+    ]
 
 
 def parse_item(item: object, *, find_meeting_url: FindMeetingUrl) -> RemoteItem:

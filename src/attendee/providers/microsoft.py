@@ -14,7 +14,16 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from attendee.model import Attendee, Cancelled, Credentials, RemoteEvent, RemoteItem, SetAside, Window
+from attendee.model import (
+    Attendee,
+    Cancelled,
+    Credentials,
+    PlatformCalendar,
+    RemoteEvent,
+    RemoteItem,
+    SetAside,
+    Window,
+)
 from attendee.providers.answers import (
     TIMEOUT,
     Answer,
@@ -35,6 +44,7 @@ from attendee.providers.answers import (
 )
 from attendee.providers.microsoft_refusals import graph_error, parse_refusal, scope_missing, token_error
 from attendee.providers.port import (
+    CalendarsPage,
     CursorExpired,
     Page,
     ProviderDown,
@@ -198,6 +208,29 @@ class MicrosoftCalendar:
         if not item.platform_uuid:
             raise UnexpectedAnswer(f"{_GRAPH} sent something that is no event when asked for one.")
         return item
+
+    async def calendars(self, access_token: str, position: str | None) -> CalendarsPage:
+        """A page of the mailbox's calendars, the first for None. Raises every ProviderError but CursorExpired.
+
+        A position is a whole link. Calendars in groups of their own are not among them.
+        """
+        link = f"{self._root}/me/calendars?$top={_PAGE_SIZE}" if position is None else position
+        answer = await self._get(access_token, link)
+        if answer.status != 200:
+            raise graph_error(answer, calendar=None, secrets=(access_token,))
+        body = decode_object(answer, platform=_GRAPH)
+        entries = body.get("value")
+        if not isinstance(entries, list):
+            raise UnexpectedAnswer(f"{_GRAPH} sent a page without a list of calendars.")
+        next_link = self._parse_link(body, "@odata.nextLink")
+        if next_link == link:
+            raise UnexpectedAnswer(f"{_GRAPH} sent a page that names itself as the next one.")
+        calendars = [
+            PlatformCalendar(platform_uuid, cut(parse_text(entry.get("name"))), entry.get("isDefaultCalendar") is True)
+            for entry in objects_in(entries)
+            if (platform_uuid := parse_id(entry.get("id"))) is not None
+        ]
+        return CalendarsPage(calendars, next_link)
 
     def _of(self, calendar: str | None) -> str:
         return f"{self._root}/me" if calendar is None else f"{self._root}/me/calendars/{_path_part(calendar)}"

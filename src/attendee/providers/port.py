@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from attendee.model import Credentials, DisconnectCode, RemoteItem, Window
+from attendee.model import Credentials, DisconnectCode, PlatformCalendar, RemoteItem, Window
 
 
 class ProviderError(Exception):
@@ -96,6 +96,14 @@ class Page:
     lists_window: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CalendarsPage:
+    """One answer of the list of a user's calendars; `next_position` asks for the following page, None on the last."""
+
+    calendars: Sequence[PlatformCalendar]
+    next_position: str | None
+
+
 class CalendarProvider(Protocol):
     """One platform. `calendar` is the platform's id of the calendar, None for the user's primary one."""
 
@@ -110,3 +118,9 @@ class CalendarProvider(Protocol):
 
     async def event(self, access_token: str, platform_uuid: str, *, calendar: str | None) -> RemoteItem:
         """One event by its id; `Cancelled` when the platform says that it is gone. Raises every ProviderError."""
+
+    async def calendars(self, access_token: str, position: str | None) -> CalendarsPage:
+        """A page of the user's calendars, the first for None. Raises every ProviderError but CursorExpired.
+
+        Consent that covers the events of one calendar need not cover this: AccessRevoked says only that here.
+        """

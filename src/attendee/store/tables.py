@@ -139,6 +139,17 @@ set_aside_events = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
+# The calendars that the user has at the platform, in its order, as a worker last read them.
+platform_calendars = Table(
+    "platform_calendars",
+    metadata,
+    Column("calendar_id", ForeignKey(calendars.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("platform_uuid", String, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("is_primary", Boolean, nullable=False),
+)
+
 channels = Table(
     "channels",
     metadata,

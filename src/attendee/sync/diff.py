@@ -3,7 +3,18 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from attendee.model import Cancelled, EventId, KnownEvent, RemoteEvent, RemoteItem, SetAside, Touched, Window, new_id
+from attendee.model import (
+    Cancelled,
+    EventId,
+    KnownEvent,
+    PlatformCalendar,
+    RemoteEvent,
+    RemoteItem,
+    SetAside,
+    Touched,
+    Window,
+    new_id,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +24,8 @@ class Changes:
     `items` hold each platform id once, as it was told last. `lists_window` says that they are a whole listing of
     `window`, and not only what changed; then `known` is what was stored before it. `is_fresh` says that the window is a
     new one and the cursor begins with it. `unasked` counts stored events which the listing lacked and which nobody has
-    asked the platform about yet, so that nothing is known of them.
+    asked the platform about yet, so that nothing is known of them. `platform_calendars` are the user's calendars, None
+    where they were not read.
     """
 
     items: Mapping[str, RemoteItem]
@@ -23,6 +35,7 @@ class Changes:
     is_fresh: bool
     known: Mapping[str, KnownEvent] | None = None
     unasked: int = 0
+    platform_calendars: Sequence[PlatformCalendar] | None = None
 
     @property
     def are_quiet(self) -> bool:

@@ -1,13 +1,15 @@
 """From a cursor or a window to what changed: all the network that a sync needs, and no writing to the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from attendee.model import Cancelled, DisconnectCode, KnownEvent, RemoteItem, Window
-from attendee.providers.port import AccessRevoked, CursorExpired, TokenRejected
+import structlog
+
+from attendee.model import Cancelled, DisconnectCode, KnownEvent, PlatformCalendar, RemoteItem, Window
+from attendee.providers.port import AccessRevoked, CalendarsPage, CursorExpired, ProviderError, TokenRejected
 from attendee.sync.access import Access
 from attendee.sync.diff import Changes, absent
 
@@ -19,6 +21,10 @@ _ABSENT_ASKED_AT_ONCE = 3
 _MANY_EVENTS = 3
 # A listing reaches as far beyond the promised window as time can pass until the next one.
 _LISTING_LASTS = timedelta(hours=25)
+# Thousands of calendars on either platform; pages without end must not hold up what is known of the events.
+_PAGES_OF_CALENDARS = 20
+
+log = structlog.get_logger(__name__)
 
 _Answer = TypeVar("_Answer")
 
@@ -56,7 +62,11 @@ async def fetch_changes(pulling: Pulling, *, cursor: str | None, listed: Window 
     known = await pulling.find_known()
     if _is_suspiciously_empty(known, changes):
         changes = await _walk(pulling, cursor=None, window=fresh)
-    return await _ask_for_absent(pulling, changes, known)
+    changes = await _ask_for_absent(pulling, changes, known)
+    if not changes.is_fresh:
+        return changes
+    # Last of all, so that trouble with it can't keep anything else from being asked.
+    return replace(changes, platform_calendars=await _read_platform_calendars(pulling))
 
 
 async def _walk(pulling: Pulling, *, cursor: str | None, window: Window) -> Changes:
@@ -107,6 +117,36 @@ async def _ask_for_absent(pulling: Pulling, changes: Changes, known: Mapping[str
     # By the id that we asked for: an answer under another id would leave the event absent for ever.
     found = {event.platform_uuid: answer.result() for event, answer in zip(asked, answers, strict=True)}
     return replace(changes, items={**changes.items, **found}, known=known, unasked=len(lacking) - len(asked))
+
+
+async def _read_platform_calendars(pulling: Pulling) -> Sequence[PlatformCalendar] | None:
+    """The user's calendars; None where the platform doesn't show them, which is no failure of the sync.
+
+    Consent may cover the events of a calendar and not this list. Only what the platform says of the access token is
+    believed, since it counts for the calendar too.
+    """
+    access = pulling.access
+
+    async def ask(token: str) -> CalendarsPage | None:
+        try:
+            return await access.provider.calendars(token, position)
+        except TokenRejected:
+            raise
+        except ProviderError as refused:
+            log.info("platform_calendars_not_read", calendar_id=access.calendar.id, error=str(refused))
+            return None
+
+    found: list[PlatformCalendar] = []
+    position: str | None = None
+    for _ in range(_PAGES_OF_CALENDARS):
+        page = await _ask(pulling, ask)
+        if page is None:
+            return None
+        found += page.calendars
+        position = page.next_position
+        if position is None:
+            break
+    return found
 
 
 async def _ask(pulling: Pulling, ask: Callable[[str], Awaitable[_Answer]]) -> _Answer:
