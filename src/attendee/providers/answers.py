@@ -91,7 +91,7 @@ async def fetch(
     *,
     platform: str,
     headers: Mapping[str, str] | None = None,
-    form: Mapping[str, str] | None = None,
+    data: Mapping[str, str] | bytes | None = None,
     limits: aiohttp.ClientTimeout = TIMEOUT,
 ) -> Answer:
     """The whole answer; redirects are not followed. `platform` is its name for people, in messages.
@@ -100,7 +100,7 @@ async def fetch(
     """
     try:
         async with http.request(
-            method, url, headers=headers, data=form, timeout=limits, allow_redirects=False
+            method, url, headers=headers, data=data, timeout=limits, allow_redirects=False
         ) as response:
             chunks: list[bytes] = []
             length = 0

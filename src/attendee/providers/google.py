@@ -3,13 +3,15 @@
 Documentation: developers.google.com/workspace/calendar/api and developers.google.com/identity/protocols/oauth2.
 """
 
+import uuid
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from attendee.model import (
@@ -40,8 +42,16 @@ from attendee.providers.answers import (
     quoted,
     with_texts_cut,
 )
-from attendee.providers.google_refusals import api_error, parse_refusal, scope_missing, token_error
-from attendee.providers.port import CalendarsPage, CursorExpired, Page, Tokens, UnexpectedAnswer
+from attendee.providers.google_refusals import api_error, parse_refusal, scope_missing, token_error, watch_error
+from attendee.providers.port import (
+    CalendarsPage,
+    ChannelLost,
+    CursorExpired,
+    OpenedChannel,
+    Page,
+    Tokens,
+    UnexpectedAnswer,
+)
 from attendee.providers.tokens import decode_token_answer, parse_access_token, parse_life, parse_refresh_token
 
 # What `events.list` accepts, but for those scopes that show free and busy times only. Unticked on the consent page
@@ -60,6 +70,10 @@ _READ_SCOPES = frozenset(
     )
 )
 
+_CHANNEL_LIFE = timedelta(days=30)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_ALWAYS_ASKED = "singleEvents=true&showDeleted=true&maxResults=1000"
 _LONG_TEXTS = ("description", "summary")
 
 _CALENDARS = "/users/me/calendarList?maxResults=250"
@@ -67,6 +81,8 @@ _CALENDARS = "/users/me/calendarList?maxResults=250"
 
 class GoogleCalendar:
     """A `CalendarProvider`. A position is the path and query of a request to `events.list`, below the API's root."""
+
+    prolongs_channels = False
 
     def __init__(
         self,
@@ -91,24 +107,27 @@ class GoogleCalendar:
             "client_id": credentials.client_id,
             "client_secret": credentials.client_secret,
         }
-        answer = await self._fetch("POST", URL(self._token_url), form=form)
+        answer = await self._fetch("POST", URL(self._token_url), data=form)
         body = decode_token_answer(answer, platform="Google")
         if answer.status != 200 or body.get("error") is not None:
             raise token_error(answer, body, secrets=(credentials.refresh_token, credentials.client_secret))
         return _parse_tokens(body, now=now)
 
-    def first_position(self, *, calendar: str | None, cursor: str | None, window: Window) -> str:
+    def first_position(self, *, calendar: str | None, cursor: str | None, window: Window, told: bool = False) -> str:
         """A listing of the window, or what has changed since the cursor, which is a sync token.
+
+        A sync token is as quick as a listing, so it makes no difference here whether a push has told of a change.
 
         Both must be asked with the same parameters but for the times, which a sync token forbids. `orderBy` and
         `fields` are left out: with them users get no sync token.
         """
-        parameters = {"singleEvents": "true", "showDeleted": "true", "maxResults": "1000"}
+        del told
         if cursor is None:
-            parameters |= {"timeMin": _rfc3339(window.start_at), "timeMax": _rfc3339(window.until)}
+            times = {"timeMin": _rfc3339(window.start_at), "timeMax": _rfc3339(window.until)}
+            rest = urlencode(times, quote_via=quote)
         else:
-            parameters["syncToken"] = cursor
-        return f"/calendars/{_path_part(calendar or 'primary')}/events?{urlencode(parameters, quote_via=quote)}"
+            rest = f"syncToken={_encoded(cursor)}"
+        return f"/calendars/{_encoded(calendar or 'primary')}/events?{_ALWAYS_ASKED}&{rest}"
 
     async def page(self, access_token: str, position: str, *, calendar: str | None, window: Window) -> Page:
         """The page at this position. Raises every ProviderError; CursorExpired only while a cursor is being used."""
@@ -143,7 +162,7 @@ class GoogleCalendar:
 
     async def event(self, access_token: str, platform_uuid: str, *, calendar: str | None) -> RemoteItem:
         """One event by its id; `Cancelled` when Google says that it is gone. Raises every ProviderError."""
-        path = f"/calendars/{_path_part(calendar or 'primary')}/events/{_path_part(platform_uuid)}"
+        path = f"/calendars/{_encoded(calendar or 'primary')}/events/{_encoded(platform_uuid)}"
         answer = await self._get(access_token, path)
         if answer.status == 410 or (answer.status == 404 and parse_refusal(answer).is_googles):
             return Cancelled(platform_uuid)
@@ -170,6 +189,54 @@ class GoogleCalendar:
             raise UnexpectedAnswer("Google sent a page that names itself as the next one.")
         return CalendarsPage(_platform_calendars(entries), next_position)
 
+    async def watch(
+        self, access_token: str, *, calendar: str | None, address: str, secret: str, now: datetime
+    ) -> OpenedChannel:
+        """A channel of Google's. Raises WatchRefused, and every ProviderError.
+
+        A month is asked for; what Google grants is in its answer (the maximum is not published).
+        """
+        del now  # The answer says when it ends, by Google's own clock.
+        wanted = {
+            "id": str(uuid.uuid4()),
+            "type": "web_hook",
+            "address": address,
+            "token": secret,
+            "params": {"ttl": str(round(_CHANNEL_LIFE.total_seconds()))},
+        }
+        path = f"/calendars/{_encoded(calendar or 'primary')}/events/watch"
+        answer = await self._post(access_token, path, wanted)
+        if answer.status != 200:
+            raise watch_error(answer, secrets=(access_token, secret))
+        body = decode_object(answer, platform="Google Calendar")
+        channel_id, resource_id, expiration = (body.get(key) for key in ("id", "resourceId", "expiration"))
+        if not isinstance(channel_id, str) or not isinstance(resource_id, str):
+            raise UnexpectedAnswer("Google opened a channel without saying how it is called.")
+        try:
+            expires_at = _EPOCH + timedelta(milliseconds=int(str(expiration)))
+        except (ValueError, OverflowError):
+            raise UnexpectedAnswer("Google opened a channel without saying when it ends.") from None
+        return OpenedChannel(channel_id, resource_id, expires_at)
+
+    async def prolong(self, access_token: str, platform_channel_id: str, *, now: datetime) -> OpenedChannel:
+        """Never: a channel of Google's can't be prolonged, another takes its place (`prolongs_channels`)."""
+        del access_token, platform_channel_id, now
+        raise ChannelLost("Google does not prolong channels.")
+
+    async def unwatch(self, access_token: str, platform_channel_id: str, *, resource_id: str | None) -> None:
+        """Ends a channel; one that Google no longer knows has ended. Raises every ProviderError."""
+        answer = await self._post(
+            access_token, "/channels/stop", {"id": platform_channel_id, "resourceId": resource_id or ""}
+        )
+        if answer.status in {200, 204} or (answer.status == 404 and parse_refusal(answer).is_googles):
+            return
+        raise api_error(answer, secrets=(access_token,))
+
+    async def _post(self, access_token: str, path: str, body: Mapping[str, Any]) -> Answer:
+        headers = {"Authorization": f"Bearer {access_token}", "Content-Type": "application/json"}
+        url = URL(self._root + path, encoded=True)
+        return await self._fetch("POST", url, headers=headers, data=orjson.dumps(body))
+
     async def _get(self, access_token: str, path_and_query: str) -> Answer:
         # Already encoded: `@` and `#` in a calendar's id stay %40 and %23 on the wire.
         url = URL(self._root + path_and_query, encoded=True)
@@ -177,12 +244,25 @@ class GoogleCalendar:
         return await self._fetch("GET", url, headers=headers)
 
     async def _fetch(
-        self, method: str, url: URL, *, headers: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | bytes | None = None,
     ) -> Answer:
-        return await fetch(self._http, method, url, platform="Google", headers=headers, form=form, limits=self._limits)
+        return await fetch(
+            self._http,
+            method,
+            url,
+            platform="Google",
+            headers=headers,
+            data=data,
+            limits=self._limits,
+        )
 
 
-def _path_part(text: str) -> str:
+def _encoded(text: str) -> str:
     return quote(text, safe="")
 
 

@@ -15,6 +15,7 @@ from attendee.providers.port import (
     RateLimited,
     TokenRejected,
     UnexpectedAnswer,
+    WatchRefused,
 )
 
 # The token endpoint's `error` words (RFC 6749 and Google's own).
@@ -166,6 +167,15 @@ def api_error(answer: Answer, *, secrets: Iterable[str]) -> ProviderError:
     if answer.status == 403:
         return _forbidden_error(refusal, told)
     return UnexpectedAnswer(f"Google Calendar gave an answer that makes no sense here {told}.")
+
+
+def watch_error(answer: Answer, *, secrets: Iterable[str]) -> ProviderError:
+    """What a refused push channel means. That our address is refused (401) says nothing of the access token."""
+    refusal = parse_refusal(answer)
+    is_about_address = answer.status == 401 and "webhook" in refusal.quota_hints
+    if (answer.status == 400 and refusal.is_googles) or is_about_address:
+        return WatchRefused(f"Google opens no push channel: {quoted(refusal.message, secrets=secrets)}")
+    return api_error(answer, secrets=secrets)
 
 
 def _rate_error(answer: Answer, refusal: Refusal, told: str) -> RateLimited:

@@ -6,12 +6,13 @@ learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow.
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from attendee.model import (
@@ -42,10 +43,12 @@ from attendee.providers.answers import (
     quoted,
     with_texts_cut,
 )
-from attendee.providers.microsoft_refusals import graph_error, parse_refusal, scope_missing, token_error
+from attendee.providers.microsoft_refusals import graph_error, parse_refusal, scope_missing, token_error, watch_error
 from attendee.providers.port import (
     CalendarsPage,
+    ChannelLost,
     CursorExpired,
+    OpenedChannel,
     Page,
     ProviderDown,
     ProviderError,
@@ -65,6 +68,9 @@ _PAGE_SIZE = 200
 # Said with every request, following pages included. An id that isn't immutable changes when its event is moved to
 # another calendar, and no id of one kind is known by the name of the other.
 _PREFERENCES = 'outlook.timezone="UTC", IdType="ImmutableId"'
+
+# The documentation allows 10,080 minutes, the service no more than 10,070.
+_CHANNEL_LIFE = timedelta(minutes=10_000)
 
 # How a calendar that has no delta refuses one.
 _NOT_TRACKED = frozenset({400, 405})
@@ -98,8 +104,11 @@ class _Stage(StrEnum):
 class MicrosoftCalendar:
     """A `CalendarProvider`. A position is a stage, a space and a whole link; a cursor is a delta link.
 
-    The cursor is always there before the listing begins: a change made meanwhile rings in the next pull.
+    The cursor is always there before the listing begins: a change made meanwhile rings in the next pull. A push channel
+    is a subscription of Graph's.
     """
+
+    prolongs_channels = True
 
     def __init__(
         self,
@@ -130,7 +139,7 @@ class MicrosoftCalendar:
             "client_id": credentials.client_id,
             "client_secret": credentials.client_secret,
         }
-        answer = await self._fetch("POST", URL(self._token_url), form=form)
+        answer = await self._fetch("POST", URL(self._token_url), data=form)
         body = decode_token_answer(answer, platform="Microsoft")
         if answer.status != 200 or body.get("error") is not None:
             raise token_error(answer, body, secrets=(credentials.refresh_token, credentials.client_secret))
@@ -144,8 +153,13 @@ class MicrosoftCalendar:
             refresh_token=parse_refresh_token(body),
         )
 
-    def first_position(self, *, calendar: str | None, cursor: str | None, window: Window) -> str:
-        """What has changed since the cursor, or without one the first round of a delta over the window."""
+    def first_position(self, *, calendar: str | None, cursor: str | None, window: Window, told: bool = False) -> str:
+        """What has changed since the cursor, or without one the first round of a delta over the window.
+
+        A delta lags behind the listing, so when a push has told of a change, the window is listed at once.
+        """
+        if cursor is not None and told:
+            return self._listing(calendar, window)
         if cursor is not None:
             return _position(_Stage.QUIET, cursor)
         return _position(_Stage.FIRST, f"{self._view(calendar)}/delta?{_times(window)}")
@@ -232,6 +246,46 @@ class MicrosoftCalendar:
         ]
         return CalendarsPage(calendars, next_link)
 
+    async def watch(
+        self, access_token: str, *, calendar: str | None, address: str, secret: str, now: datetime
+    ) -> OpenedChannel:
+        """A subscription of Graph's, which calls `address` while this request is open. Raises every ProviderError.
+
+        Lifecycle messages come to the same address. The primary calendar is watched as the whole mailbox, which is the
+        documented way.
+        """
+        # Not percent-encoded, for it is no address: an id's `=` would be taken for another id.
+        resource = "me/events" if calendar is None else f"me/calendars/{calendar}/events"
+        wanted = {
+            "changeType": "created,updated,deleted",
+            "notificationUrl": address,
+            "lifecycleNotificationUrl": address,
+            "resource": resource,
+            "expirationDateTime": _rfc3339(now + _CHANNEL_LIFE),
+            "clientState": secret,
+        }
+        answer = await self._send("POST", access_token, "/subscriptions", wanted)
+        if answer.status not in {200, 201}:
+            raise watch_error(answer, calendar=calendar, secrets=(access_token, secret))
+        return _parse_subscription(answer)
+
+    async def prolong(self, access_token: str, platform_channel_id: str, *, now: datetime) -> OpenedChannel:
+        """The subscription with a later end, authorised anew. Raises ChannelLost, and every ProviderError."""
+        path = f"/subscriptions/{_path_part(platform_channel_id)}"
+        answer = await self._send("PATCH", access_token, path, {"expirationDateTime": _rfc3339(now + _CHANNEL_LIFE)})
+        if answer.status == 404:
+            raise ChannelLost("Microsoft no longer knows the subscription.")
+        if answer.status != 200:
+            raise graph_error(answer, calendar=None, secrets=(access_token,))
+        return _parse_subscription(answer)
+
+    async def unwatch(self, access_token: str, platform_channel_id: str, *, resource_id: str | None) -> None:
+        """Ends a subscription; one that Microsoft no longer knows has ended. Raises every ProviderError."""
+        del resource_id  # Of Google's channels.
+        answer = await self._send("DELETE", access_token, f"/subscriptions/{_path_part(platform_channel_id)}", None)
+        if answer.status not in {200, 204, 404}:
+            raise graph_error(answer, calendar=None, secrets=(access_token,))
+
     def _of(self, calendar: str | None) -> str:
         return f"{self._root}/me" if calendar is None else f"{self._root}/me/calendars/{_path_part(calendar)}"
 
@@ -264,12 +318,34 @@ class MicrosoftCalendar:
         # Already encoded: a link that is encoded anew is another one.
         return await self._fetch("GET", URL(link, encoded=True), headers=headers)
 
+    async def _send(self, method: str, access_token: str, path: str, body: Mapping[str, Any] | None) -> Answer:
+        headers = {"Authorization": f"Bearer {access_token}", "Prefer": _PREFERENCES}
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = orjson.dumps(body)
+        return await self._fetch(method, URL(self._root + path, encoded=True), headers=headers, data=content)
+
     async def _fetch(
-        self, method: str, url: URL, *, headers: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | bytes | None = None,
     ) -> Answer:
         return await fetch(
-            self._http, method, url, platform="Microsoft", headers=headers, form=form, limits=self._limits
+            self._http, method, url, platform="Microsoft", headers=headers, data=data, limits=self._limits
         )
+
+
+def _parse_subscription(answer: Answer) -> OpenedChannel:
+    body = decode_object(answer, platform=_GRAPH)
+    subscription_id = parse_id(body.get("id"))
+    expires_at = parse_time(body.get("expirationDateTime"))
+    if subscription_id is None or expires_at is None or expires_at.tzinfo is None:
+        raise UnexpectedAnswer(f"{_GRAPH} opened a subscription without saying how it is called or when it ends.")
+    return OpenedChannel(subscription_id, None, expires_at.astimezone(UTC))
 
 
 def _covers_calendars(scope: str) -> bool:

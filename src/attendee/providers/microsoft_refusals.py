@@ -19,6 +19,7 @@ from attendee.providers.port import (
     RateLimited,
     TokenRejected,
     UnexpectedAnswer,
+    WatchRefused,
 )
 
 _AADSTS = re.compile(r"AADSTS([0-9]{1,9})")
@@ -283,6 +284,17 @@ def graph_error(answer: Answer, *, calendar: str | None, secrets: Iterable[str])
     if refusal.codes & _GRAPH_DOWN:
         return _graph_down(answer, told)
     return UnexpectedAnswer(f"Microsoft Graph gave an answer that makes no sense here {told}.")
+
+
+def watch_error(answer: Answer, *, calendar: str | None, secrets: Iterable[str]) -> ProviderError:
+    """What a refused subscription means: that Graph does not reach our address is nobody's fault but ours."""
+    error = graph_error(answer, calendar=calendar, secrets=secrets)
+    is_transient = isinstance(error, RateLimited | ProviderDown | TokenRejected)
+    if answer.status in {400, 403} and parse_refusal(answer).is_graphs and not is_transient:
+        return WatchRefused(
+            f"Microsoft opens no push channel: {quoted(parse_refusal(answer).message, secrets=secrets)}"
+        )
+    return error
 
 
 def _graph_down(answer: Answer, told: str) -> ProviderDown:

@@ -5,6 +5,8 @@ ProviderError
 ├── TokenRejected      the access token is: refresh once, ask once more; refused again, it is AccessRevoked
 ├── AccessRevoked      the platform's own word that the user, an admin, the mailbox or the calendar is lost to us
 ├── OperatorFault      the OAuth client or its API is at fault, no user can mend it
+├── WatchRefused       no push channel can be had for this calendar, or for our address: poll it
+├── ChannelLost        the platform no longer knows the channel: open another
 ├── RateLimited        asked too often: nobody may wake this calendar before `retry_after` has passed
 ├── ProviderDown       transport trouble, 5xx, a platform that hangs: heals by itself
 └── UnexpectedAnswer   an answer that makes no sense: tried again like ProviderDown, worth a look
@@ -43,6 +45,14 @@ class AccessRevoked(ProviderError):
 
 class OperatorFault(ProviderError):
     """The OAuth client is wrong, expired or switched off: the operator's to mend, all its users are affected."""
+
+
+class WatchRefused(ProviderError):
+    """The platform opens no push channel: not for this calendar, or not to our address."""
+
+
+class ChannelLost(ProviderError):
+    """The platform no longer knows the push channel."""
 
 
 class RateLimited(ProviderError):
@@ -104,14 +114,31 @@ class CalendarsPage:
     next_position: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedChannel:
+    """A push channel as the platform has opened or prolonged it. `resource_id` is what else it takes to stop it."""
+
+    platform_channel_id: str
+    resource_id: str | None
+    expires_at: datetime
+
+
 class CalendarProvider(Protocol):
-    """One platform. `calendar` is the platform's id of the calendar, None for the user's primary one."""
+    """One platform. `calendar` is the platform's id of the calendar, None for the user's primary one.
+
+    `prolongs_channels` says that a channel can be given a later end; otherwise a new one takes its place.
+    """
+
+    prolongs_channels: bool
 
     async def refresh(self, credentials: Credentials, *, now: datetime) -> Tokens:
         """A fresh access token. Raises AccessRevoked, OperatorFault, RateLimited, ProviderDown, UnexpectedAnswer."""
 
-    def first_position(self, *, calendar: str | None, cursor: str | None, window: Window) -> str:
-        """Where a pull begins: at the cursor, or without one at a listing of the window. No request is made."""
+    def first_position(self, *, calendar: str | None, cursor: str | None, window: Window, told: bool = False) -> str:
+        """Where a pull begins: at the cursor, or without one at a listing of the window. No request is made.
+
+        `told` says that a push has told of a change: a platform whose cursor lags behind its listing lists at once.
+        """
 
     async def page(self, access_token: str, position: str, *, calendar: str | None, window: Window) -> Page:
         """The page at this position. Raises every ProviderError; CursorExpired only while a cursor is being used."""
@@ -124,3 +151,17 @@ class CalendarProvider(Protocol):
 
         Consent that covers the events of one calendar need not cover this: AccessRevoked says only that here.
         """
+
+    async def watch(
+        self, access_token: str, *, calendar: str | None, address: str, secret: str, now: datetime
+    ) -> OpenedChannel:
+        """A channel through which the platform tells `address` of changes, each message carrying the secret.
+
+        Raises WatchRefused, and every ProviderError.
+        """
+
+    async def prolong(self, access_token: str, platform_channel_id: str, *, now: datetime) -> OpenedChannel:
+        """The channel with a later end, where the platform can. Raises ChannelLost, and every ProviderError."""
+
+    async def unwatch(self, access_token: str, platform_channel_id: str, *, resource_id: str | None) -> None:
+        """Ends a channel; one that has ended already is fine. Raises every ProviderError."""
