@@ -1,14 +1,15 @@
 """A whole installation without its processes: a database, a sandbox on loopback, and a clock that stands still."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
 import orjson
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import select
 
 from attendee.meetings import find_meeting_url
@@ -25,8 +26,16 @@ from attendee.store.calendars import Calendar, NewCalendar
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
 from attendee.store.subscriptions import Subscription
+from attendee.sync.schedule import Intervals
 from attendee.worker import QuietSyncs
 
+INTERVALS = Intervals(
+    polled=timedelta(minutes=30),
+    pushed=timedelta(hours=1),
+    near=timedelta(minutes=1),
+    soon=timedelta(minutes=5),
+    debounce=timedelta(seconds=1),
+)
 START = datetime(2026, 12, 1, 8, 30, tzinfo=UTC)
 KEY_RING = KeyRing([KeyRing.generate_key()])
 
@@ -117,7 +126,9 @@ class Installation:
         self, event: Any, *, state: BotState = BotState.SCHEDULED, deduplication_key: str | None = None
     ) -> Bot:
         """A bot on a stored event, as `POST /bots` makes it."""
-        new = NewBot("Notes", event.meeting_url, event.start_time, event.id, deduplication_key, None, {})
+        new = NewBot(
+            "Notes", event.meeting_url, event.start_time, event.id, event.calendar_id, deduplication_key, None, {}
+        )
         async with self.database.transaction() as tx:
             return await bots.create(tx, new, state=state, project_id=self.project_id, now=self.clock())
 
@@ -129,6 +140,44 @@ class Installation:
         """The calendar's stored events by the platform's ids."""
         rows = await self.rows(tables.events, tables.events.c.calendar_id == calendar_id)
         return {row.platform_uuid: row for row in rows}
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """Every statement that runs meanwhile, on the connections that write and on those that read."""
+        seen: list[str] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            seen.append(statement)
+
+        engines = {engine.sync_engine for engine in (self.database.engine, self.database._reader)}
+        for engine in engines:
+            sqlalchemy_event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield seen
+        finally:
+            for engine in engines:
+                sqlalchemy_event.remove(engine, "before_cursor_execute", note)
+
+    @contextmanager
+    def dying_at(self, step: int) -> Iterator[None]:
+        """The process dies before the n-th statement or commit of this task: Crash is raised there."""
+        left, task = step, asyncio.current_task()
+
+        def count(*_: Any) -> None:
+            nonlocal left
+            # What is told to other processes after a commit is told by a task of its own.
+            left -= asyncio.current_task() is task
+            if left == 0:
+                raise Crash
+
+        engine = self.database.engine.sync_engine
+        for name in ("before_cursor_execute", "commit"):
+            sqlalchemy_event.listen(engine, name, count)
+        try:
+            yield
+        finally:
+            for name in ("before_cursor_execute", "commit"):
+                sqlalchemy_event.remove(engine, name, count)
 
     async def _other_calendars(self, calendar_id: CalendarId) -> list[str]:
         async with self.database.reading() as tx:
@@ -142,12 +191,16 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0)
 
 
+class Crash(BaseException):
+    """The process died here: nothing catches that."""
+
+
 class NotDue(Exception):
     """The calendar can't be claimed now."""
 
 
 @asynccontextmanager
-async def installation(database_url: str) -> AsyncIterator[Installation]:
+async def installation(database_url: str, *, wants_push: bool = False) -> AsyncIterator[Installation]:
     """An installation over a fresh, migrated database, with one project."""
     clock = ManualClock()
     world = World(clock)
@@ -155,7 +208,7 @@ async def installation(database_url: str) -> AsyncIterator[Installation]:
     async with SandboxServer(world) as sandbox, aiohttp.ClientSession() as http:
         async with database.transaction() as tx:
             project = await projects.create(tx, "test", key_ring=KEY_RING, now=clock())
-        quiet = QuietSyncs(database)
+        quiet = QuietSyncs(database, INTERVALS)
         providers: dict[Platform, CalendarProvider] = {
             Platform.GOOGLE: GoogleCalendar(
                 http=http,
@@ -176,7 +229,9 @@ async def installation(database_url: str) -> AsyncIterator[Installation]:
             providers=providers,
             key_ring=KEY_RING,
             clock=clock,
-            settings=SyncSettings(past=timedelta(days=1), future=timedelta(days=28), interval=timedelta(minutes=30)),
+            settings=SyncSettings(
+                past=timedelta(days=1), future=timedelta(days=28), intervals=INTERVALS, wants_push=wants_push
+            ),
             settle_quiet=quiet.add,
         )
         yield Installation(clock, database, world, sandbox, http, pipeline, quiet, project.id)

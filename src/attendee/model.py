@@ -12,6 +12,7 @@ KeyId = NewType("KeyId", str)
 CalendarId = NewType("CalendarId", str)
 EventId = NewType("EventId", str)
 BotId = NewType("BotId", str)
+ChannelId = NewType("ChannelId", str)
 SubscriptionId = NewType("SubscriptionId", str)
 DeliveryId = NewType("DeliveryId", str)
 
@@ -31,6 +32,14 @@ class Platform(StrEnum):
 class CalendarState(StrEnum):
     CONNECTED = "connected"
     DISCONNECTED = "disconnected"
+
+
+class ChannelState(StrEnum):
+    """A push channel is wanted until the platform has opened it, and stopping until it has ended it."""
+
+    WANTED = "wanted"
+    LIVE = "live"
+    STOPPING = "stopping"
 
 
 class DisconnectCode(StrEnum):

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.bots import following
@@ -20,18 +19,20 @@ from attendee.clock import Clock, written
 from attendee.errors import ClaimLost
 from attendee.model import ActivityKind, CalendarState, KnownEvent, Platform, Touched, Window
 from attendee.providers.port import CalendarProvider, ProviderDown, ProviderError, UnexpectedAnswer
-from attendee.store import activity, claims, events, platform_calendars, sync_state
+from attendee.store import activity, channels, claims, events, platform_calendars, sync_state
 from attendee.store.activity import Entry
 from attendee.store.calendars import Calendar
+from attendee.store.channels import StopWith
 from attendee.store.columns import KeyRing
-from attendee.store.database import Database
-from attendee.store.sync_state import Listing, QuietSync
+from attendee.store.database import Database, is_away
+from attendee.store.sync_state import Listing, NextTurn, QuietSync
 from attendee.store.tables import calendars
-from attendee.sync import schedule
+from attendee.sync import access, schedule, turns
 from attendee.sync.access import Access
 from attendee.sync.diff import Changes, Difference, compare
 from attendee.sync.failures import Disconnect, TryAgain, verdict, was_asked_back
 from attendee.sync.pull import Pulling, fetch_changes, listing_window
+from attendee.sync.schedule import Intervals
 from attendee.webhooks import outbox
 
 # A claim lasts 60 s and a request 45 s at most, so one that is older than this is renewed before the next request.
@@ -39,16 +40,20 @@ _CLAIM_OLD = timedelta(seconds=10)
 # Far more than any calendar takes; a platform that hands out pages without end must not keep a worker for ever.
 _LONGEST_PULL = timedelta(minutes=15)
 
+# A paused OAuth client's calendars come back one after the other, well below the 10,000 requests a minute of a project.
+_AFTER_PAUSE = timedelta(milliseconds=20)
+
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """`past` and `future` are the promised window around now; `interval` is how often a calendar is polled."""
+    """`past` and `future` are the promised window around now. With `wants_push` calendars get push channels."""
 
     past: timedelta
     future: timedelta
-    interval: timedelta
+    intervals: Intervals
+    wants_push: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,36 +79,44 @@ class Pipeline:
                 await sync_state.let_go(tx, claimed, now=self.clock())
 
     async def _sync(self, claimed: Calendar) -> None:
-        access = Access(claimed, self.providers[claimed.platform], self.database, self.key_ring, self.clock)
+        at_hand = Access(claimed, self.providers[claimed.platform], self.database, self.key_ring, self.clock)
         try:
-            changes = await self._pull_in_time(access)
+            changes = await self._pull_in_time(at_hand)
             if changes.are_quiet and claimed.state is CalendarState.CONNECTED:
                 now = self.clock()
-                self.settle_quiet(
-                    QuietSync(claimed, changes.cursor, self._next_turn(claimed, claimed.next_listing_at, now), now)
+                turn = turns.planned(
+                    claimed,
+                    intervals=self.settings.intervals,
+                    next_listing_at=claimed.next_listing_at,
+                    found=False,
+                    now=now,
                 )
+                self.settle_quiet(QuietSync(claimed, changes.cursor, turn, now))
             else:
-                await self._apply(access.calendar, changes)
+                await self._apply(at_hand.calendar, changes)
         except ProviderError as failure:
-            await self._fail(access.calendar, failure)
-        except (ClaimLost, sync_state.CredentialsReplaced, OperationalError, InterfaceError, OSError):
-            # The calendar is no longer ours to store, or the database is away and the claim ends by itself.
+            await self._fail(at_hand.calendar, failure)
+        except (ClaimLost, sync_state.CredentialsReplaced):
+            # The calendar is no longer ours to store.
             raise
         except Exception as fault:
+            if is_away(fault):
+                # Nothing can be stored now, and the claim ends by itself.
+                raise
             # Ours to mend, and no reason to lose sight of the calendar meanwhile: it is shown there, and tried again.
             log.exception("sync_failed", calendar_id=claimed.id)
-            await self._fail(access.calendar, UnexpectedAnswer(f"This service failed ({type(fault).__name__})."))
+            await self._fail(at_hand.calendar, UnexpectedAnswer(f"This service failed ({type(fault).__name__})."))
 
-    async def _pull_in_time(self, access: Access) -> Changes:
+    async def _pull_in_time(self, at_hand: Access) -> Changes:
         try:
             async with asyncio.timeout(_LONGEST_PULL.total_seconds()):
-                return await self._pull(access)
+                return await self._pull(at_hand)
         except TimeoutError:
             minutes = round(_LONGEST_PULL / timedelta(minutes=1))
             raise ProviderDown(f"Reading the calendar took more than {minutes} minutes.") from None
 
-    async def _pull(self, access: Access) -> Changes:
-        claimed = access.calendar
+    async def _pull(self, at_hand: Access) -> Changes:
+        claimed = at_hand.calendar
         began_at = renewed_at = self.clock()
 
         async def renew_claim() -> None:
@@ -123,9 +136,10 @@ class Pipeline:
         if claimed.listed_from is not None and claimed.listed_until is not None:
             listed = Window(claimed.listed_from, claimed.listed_until)
         return await fetch_changes(
-            Pulling(access, renew_claim, find_known),
+            Pulling(at_hand, renew_claim, find_known),
             cursor=None if listing_is_due else claimed.cursor,
             listed=listed,
+            told=claimed.looks_after_push is not None,
             fresh=listing_window(began_at, past=self.settings.past, future=self.settings.future),
         )
 
@@ -148,16 +162,18 @@ class Pipeline:
             )
             if changes.platform_calendars is not None:
                 await platform_calendars.record(tx, changes.platform_calendars, calendar_id=calendar.id)
-            stamp = await self._record_events(tx, calendar, difference)
+            if self.settings.wants_push and not turns.is_told(calendar, now=now):
+                await channels.want(tx, calendar, now=now)
             listing = self._listing(changes, now)
-            next_listing_at = calendar.next_listing_at if listing is None else listing.next_at
+            turn = await self._next_turn(tx, calendar, listing, found=bool(difference.touched), now=now)
+            stamp = await self._record_events(tx, calendar, difference)
             await sync_state.settle_success(
                 tx,
                 claimed,
                 cursor=changes.cursor,
                 listing=listing,
                 stamp=stamp,
-                next_due_at=self._next_turn(calendar, next_listing_at, now),
+                next_turn=turn,
                 now=now,
             )
 
@@ -180,7 +196,9 @@ class Pipeline:
                 case Disconnect(code, error):
                     told = {"error": error, "code": code.value, "timestamp": written(now)}
                     await self._disconnect(tx, calendar, claimed, told, now=now)
-                case TryAgain(at, hold_until, error, is_operators_fault):
+                case TryAgain(at, hold_until, error, is_operators_fault, pauses_client):
+                    if pauses_client and hold_until is not None:
+                        await sync_state.pause_client(tx, calendar, until=hold_until, step=_AFTER_PAUSE, now=now)
                     await sync_state.settle_failure(
                         tx, claimed, error=error, next_due_at=at, hold_until=hold_until, now=now
                     )
@@ -205,11 +223,18 @@ class Pipeline:
         )
         await outbox.record_state_change(tx, disconnected, now=now)
         await activity.record(tx, entries, project_id=calendar.project_id, calendar_id=calendar.id, now=now)
+        # The token may still be good for that much, where it is the mailbox or the calendar that is gone.
+        stop_with = StopWith(access.open_cached(self.key_ring, calendar), None)
+        await channels.stop_all(tx, calendar, stop_with, key_ring=self.key_ring, now=now)
         await sync_state.settle_disconnection(tx, claimed, failure=failure, now=now)
 
-    def _next_turn(self, calendar: Calendar, next_listing_at: datetime | None, now: datetime) -> datetime:
-        polled_at = schedule.next_poll(calendar.id, interval=self.settings.interval, now=now)
-        return polled_at if next_listing_at is None else min(polled_at, next_listing_at)
+    async def _next_turn(
+        self, tx: AsyncConnection, calendar: Calendar, listing: Listing | None, *, found: bool, now: datetime
+    ) -> NextTurn:
+        intervals = self.settings.intervals
+        next_listing_at = calendar.next_listing_at if listing is None else listing.next_at
+        turn = turns.planned(calendar, intervals=intervals, next_listing_at=next_listing_at, found=found, now=now)
+        return await turns.sooner_for_bots(tx, calendar, turn, intervals=intervals, now=now)
 
     def _listing(self, changes: Changes, now: datetime) -> Listing | None:
         if not changes.lists_window or not (changes.is_fresh or changes.unasked):

@@ -25,11 +25,14 @@ from attendee.providers.microsoft import MicrosoftCalendar
 from attendee.providers.port import CalendarProvider
 from attendee.settings import Settings
 from attendee.startup import CannotStart, Opened, opened_to_serve, uses_sqlite
-from attendee.store import projects, tables
+from attendee.store import channels, projects, tables
 from attendee.store.bots import Bot
 from attendee.store.calendars import Calendar
+from attendee.store.channels import Channel
 from attendee.store.database import Database
 from attendee.store.deliveries import Delivery
+from attendee.sync.schedule import Intervals
+from attendee.sync.watch import ChannelKeeper
 from attendee.webhooks.send import Sender
 from attendee.worker import Job, QuietSyncs, Worker
 
@@ -85,6 +88,7 @@ class _ApiServer(uvicorn.Server):
             clock=clock.now,
             meeting_links=meeting_links,
             allow_insecure_webhooks=settings.allow_insecure_webhooks,
+            intervals=_intervals(settings),
         )
         super().__init__(
             uvicorn.Config(
@@ -115,6 +119,9 @@ class _ApiServer(uvicorn.Server):
 
 
 async def _work(at_hand: Opened, meeting_links: MeetingLinks, *, settings: Settings, stop: asyncio.Event) -> None:
+    if settings.public_url is None:
+        async with at_hand.database.transaction() as tx:
+            await channels.stop_listening(tx, now=clock.now())
     async with _connections(settings) as (outgoing, http):
         worker = _build_worker(at_hand, settings=settings, outgoing=outgoing, http=http, meeting_links=meeting_links)
         await worker.run(stop)
@@ -123,7 +130,7 @@ async def _work(at_hand: Opened, meeting_links: MeetingLinks, *, settings: Setti
 def _build_worker(
     at_hand: Opened, *, settings: Settings, outgoing: Outgoing, http: aiohttp.ClientSession, meeting_links: MeetingLinks
 ) -> Worker:
-    """The worker with its three kinds of work."""
+    """The worker with its four kinds of work."""
     database, key_ring = at_hand.database, at_hand.key_ring
     providers: dict[Platform, CalendarProvider] = {
         Platform.GOOGLE: GoogleCalendar(
@@ -139,7 +146,8 @@ def _build_worker(
             find_meeting_url=meeting_links.find_meeting_url,
         ),
     }
-    quiet = QuietSyncs(database)
+    intervals = _intervals(settings)
+    quiet = QuietSyncs(database, intervals)
     pipeline = Pipeline(
         database=database,
         providers=providers,
@@ -148,12 +156,14 @@ def _build_worker(
         settings=SyncSettings(
             past=timedelta(days=settings.sync_window_past_days),
             future=timedelta(days=settings.sync_window_future_days),
-            interval=timedelta(seconds=settings.sync_interval_seconds),
+            intervals=intervals,
+            wants_push=settings.public_url is not None,
         ),
         settle_quiet=quiet.add,
     )
     sender = Sender(database, outgoing, key_ring, clock.now)
     launcher = Launcher(database, clock.now)
+    keeper = ChannelKeeper(database, providers, key_ring, clock.now, settings.public_url)
 
     async def sync(row: Row[Any]) -> None:
         await pipeline.sync_calendar(Calendar.from_row(row))
@@ -164,13 +174,27 @@ def _build_worker(
     async def launch(row: Row[Any]) -> None:
         await launcher.launch(Bot.from_row(row))
 
+    async def keep(row: Row[Any]) -> None:
+        await keeper.keep(Channel.from_row(row))
+
     at_once = settings.worker_concurrency
     jobs = (
         Job(tables.calendars, (("project_id", "client_id"), ("project_id",)), sync, at_once),
         Job(tables.deliveries, (("project_id", "url"), ("project_id",)), send, at_once),
         Job(tables.bots, (("project_id",),), launch, at_once),
+        Job(tables.channels, (("project_id", "client_id"), ("project_id",)), keep, at_once),
     )
     return Worker(database=database, clock=clock.now, jobs=jobs, quiet=quiet)
+
+
+def _intervals(settings: Settings) -> Intervals:
+    return Intervals(
+        polled=timedelta(seconds=settings.sync_interval_seconds),
+        pushed=timedelta(seconds=settings.push_sync_interval_seconds),
+        near=timedelta(seconds=settings.sync_interval_near_seconds),
+        soon=timedelta(seconds=settings.sync_interval_soon_seconds),
+        debounce=timedelta(seconds=settings.sync_debounce_seconds),
+    )
 
 
 @asynccontextmanager

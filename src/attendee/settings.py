@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from attendee.store.columns import KeyRing
 
 _PREFIX = "ATTENDEE_"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SECRETS = frozenset({"database_url", "encryption_keys"})
 # Where Pydantic's own words would puzzle who reads them.
 _IN_OUR_WORDS = {
@@ -32,6 +33,15 @@ def _http_address(address: str) -> str:
         is_right = False
     if not is_right:
         raise ValueError("it must be an address that begins with https:// or http://, such as https://example.com")
+    return address.rstrip("/")
+
+
+def _reachable_by_platforms(address: str | None) -> str | None:
+    if address is None:
+        return None
+    parts = urlsplit(_http_address(address))
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise ValueError("Google and Microsoft call https addresses only (http is for loopback); https://... is right")
     return address.rstrip("/")
 
 
@@ -78,6 +88,11 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", min_length=1, description="The address that `serve` listens on.")
     port: _Port = Field(default=8000, description="The port that `serve` listens on; 0 takes one that is free.")
+    public_url: Annotated[str | None, AfterValidator(_reachable_by_platforms)] = Field(
+        default=None,
+        description="The https address (http for loopback) at which Google and Microsoft reach this service. Without "
+        "it calendars are polled only.",
+    )
     encryption_keys: Annotated[
         tuple[SecretStr, ...] | None, NoDecode, BeforeValidator(_between_commas), AfterValidator(_keys_that_open)
     ] = Field(
@@ -87,6 +102,28 @@ class Settings(BaseSettings):
     )
     sync_interval_seconds: int = Field(
         default=1800, ge=1, le=86_400, description="How often a calendar is asked what has changed, in seconds."
+    )
+    push_sync_interval_seconds: int = Field(
+        default=3600,
+        ge=1,
+        le=86_400,
+        description="How often a calendar whose push channel works is asked all the same, in seconds.",
+    )
+    sync_interval_near_seconds: int = Field(
+        default=60,
+        ge=1,
+        le=86_400,
+        description="How often a calendar without a push channel is asked while one of its bots joins within 15 "
+        "minutes, in seconds.",
+    )
+    sync_interval_soon_seconds: int = Field(
+        default=300, ge=1, le=86_400, description="The same while one of its bots joins within 2 hours."
+    )
+    sync_debounce_seconds: float = Field(
+        default=1,
+        ge=0,
+        le=60,
+        description="How long pushes of one calendar are gathered after a sync before they cause another, in seconds.",
     )
     sync_window_past_days: int = Field(
         default=1, ge=0, le=365, description="How many days back events are kept in sync."

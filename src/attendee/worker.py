@@ -13,20 +13,21 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Row, Table
-from sqlalchemy.exc import SQLAlchemyError
 
 from attendee.clock import Clock
 from attendee.errors import ClaimLost
-from attendee.store import claims, sync_state
-from attendee.store.database import Database
+from attendee.store import claims
+from attendee.store.database import EVERYTHING, TROUBLE, Database
 from attendee.store.sync_state import QuietSync
+from attendee.sync import turns
+from attendee.sync.schedule import Intervals
 
 log = structlog.get_logger(__name__)
 
 # How long a claim's trouble with the database keeps the loop from asking again.
 _AFTER_TROUBLE = 1.0
-# Work that other processes made due is found this late at worst; our own wakes us.
-_LONGEST_SLEEP = 1.0
+# Wake-ups only shorten the wait: what nobody told us of is found this late at worst.
+_LONGEST_SLEEP = 5.0
 # Quiet syncs that end within so many seconds are settled by one statement.
 _GATHERING = 0.01
 _BETWEEN_CLAIMS = 0.005
@@ -53,26 +54,30 @@ class Worker:
     def __init__(self, *, database: Database, clock: Clock, jobs: Sequence[Job], quiet: "QuietSyncs") -> None:
         self._loops = [_Loop(job, database=database, clock=clock) for job in jobs]
         self._quiet = quiet
+        self._database = database
         database.on_wake(self._wake)
 
     def _wake(self, table_name: str) -> None:
         for loop in self._loops:
-            if loop.job.table.name == table_name:
+            if table_name in {loop.job.table.name, EVERYTHING}:
                 loop.wake()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then finishes what is under way, for 10 seconds at most."""
         settling = asyncio.create_task(self._quiet.settle_until(stop))
+        listening = asyncio.create_task(self._database.listen(stop))
         await asyncio.gather(*(loop.run(stop) for loop in self._loops))
         await settling
+        await listening
         await self._quiet.settle()
 
 
 class QuietSyncs:
     """Gathers the syncs that found nothing, and ends many of them in one statement: a commit each would cost more."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, intervals: Intervals) -> None:
         self._database = database
+        self._intervals = intervals
         self._gathered: list[QuietSync] = []
         self._something = asyncio.Event()
 
@@ -99,8 +104,8 @@ class QuietSyncs:
             return
         try:
             async with self._database.transaction() as tx:
-                await sync_state.settle_quiet(tx, gathered)
-        except (SQLAlchemyError, OSError) as trouble:
+                await turns.settle_quiet(tx, gathered, intervals=self._intervals)
+        except TROUBLE as trouble:
             log.warning("quiet_syncs_not_settled", count=len(gathered), error=str(trouble))
 
 
@@ -131,7 +136,7 @@ class _Loop:
             self._changed.clear()
             try:
                 pause = await self._claim()
-            except (SQLAlchemyError, OSError) as trouble:
+            except TROUBLE as trouble:
                 log.warning("claim_failed", work=self.job.table.name, error=str(trouble))
                 pause = _AFTER_TROUBLE
             if pause > 0:
@@ -167,12 +172,12 @@ class _Loop:
         now = self._clock()
         async with self._database.transaction() as tx:
             rows = await claims.claim_due(tx, self.job.table, now=now, limit=limit, excluding=full)
+            is_more_due = len(rows) == limit
+            next_at = None if is_more_due else await claims.next_due_at(tx, self.job.table, after=now)
         for row in rows:
             self._start(row)
-        if len(rows) == limit:
+        if is_more_due:
             return 0
-        async with self._database.reading() as tx:
-            next_at = await claims.next_due_at(tx, self.job.table, after=now)
         if next_at is None:
             return _LONGEST_SLEEP
         return min(max((next_at - self._clock()) / timedelta(seconds=1), 0.001), _LONGEST_SLEEP)

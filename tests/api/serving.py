@@ -24,6 +24,7 @@ from attendee.model import ProjectId, new_id
 from attendee.store import projects, tables
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
+from tests.installation import INTERVALS
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LINK = "https://meet.google.com/abc-defg-hij"
@@ -160,6 +161,7 @@ def new_app(
         clock=clock,
         meeting_links=MeetingLinks(),
         allow_insecure_webhooks=allow_insecure_webhooks,
+        intervals=INTERVALS,
     )
 
 

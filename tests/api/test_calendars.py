@@ -5,9 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from attendee.model import new_id
 from attendee.store import tables
 from tests.api.serving import CALENDAR, NOON, Client, Served
 
@@ -37,6 +36,7 @@ async def test_a_new_calendar_is_connected_and_due_at_once(api: Served, client: 
             "next_sync_at": "2026-11-23T12:00:00.000000Z",
             "consecutive_failures": 0,
             "last_error": None,
+            "push_error": None,
             "set_aside": 0,
         },
     }
@@ -222,17 +222,10 @@ async def test_platform_calendars_are_shown_as_last_read(api: Served, client: Cl
 
 
 async def test_the_sync_of_a_calendar_is_told(api: Served, client: Client) -> None:
-    """An open channel means push; events that can't be stored are counted."""
+    """A live channel means push; events that can't be stored are counted."""
     calendar_id = await api.a_calendar()
-    await api.store(
-        tables.channels,
-        id=new_id("chan_"),
-        calendar_id=calendar_id,
-        platform_channel_id="c",
-        secret=b"",
-        expires_at=NOON + timedelta(days=1),
-        created_at=NOON,
-    )
+    async with api.database.transaction() as tx:
+        await tx.execute(update(tables.calendars).values(push_until=NOON + timedelta(days=1)))
     await api.store(
         tables.set_aside_events, calendar_id=calendar_id, platform_uuid="x", reason="No start.", created_at=NOON
     )

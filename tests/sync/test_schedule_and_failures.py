@@ -18,7 +18,7 @@ from attendee.sandbox.world import Person
 from attendee.store import calendars, tables
 from attendee.store.calendars import Calendar
 from attendee.sync import schedule
-from tests.installation import START, Installation, NotDue, installation, until
+from tests.installation import INTERVALS, START, Installation, NotDue, installation, until
 
 _TOKEN_LIFE = timedelta(hours=1)
 _QUOTAS = (
@@ -322,8 +322,8 @@ def test_calendars_are_spread_over_the_interval() -> None:
 
 async def test_a_calendar_is_due_when_its_next_listing_is(here: Installation, ana: Person) -> None:
     """However seldom calendars are polled, the window is listed every day: it reaches no further ahead."""
-    seldom = replace(here.pipeline.settings, interval=timedelta(hours=24))
-    here.pipeline = replace(here.pipeline, settings=seldom)
+    seldom = replace(INTERVALS, polled=timedelta(hours=24))
+    here.pipeline = replace(here.pipeline, settings=replace(here.pipeline.settings, intervals=seldom))
     calendar = await here.connect(ana)
     for _ in range(3):
         synced = await here.sync(calendar.id)

@@ -210,7 +210,7 @@ class SyncMachine(RuleBasedStateMachine):
 
     async def _order_bot(self, row: Any) -> str:
         here = self.home.here
-        new = NewBot("Notes", row.meeting_url, row.start_time, row.id, None, None, {})
+        new = NewBot("Notes", row.meeting_url, row.start_time, row.id, row.calendar_id, None, None, {})
         async with here.database.transaction() as tx:
             bot = await bots.create(tx, new, state=BotState.SCHEDULED, project_id=here.project_id, now=here.clock())
         return bot.id

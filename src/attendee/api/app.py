@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from attendee import __version__
-from attendee.api import bots, calendar_events, calendars, operations, schemas, webhooks
+from attendee.api import bots, calendar_events, calendars, notifications, operations, schemas, webhooks
 from attendee.api.middleware import EveryRequest
 from attendee.api.problems import HANDLERS, PROBLEM_SCHEMAS, no_route
 from attendee.api.service import Service
@@ -18,6 +18,7 @@ from attendee.clock import Clock
 from attendee.meetings import MeetingLinks
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
+from attendee.sync.schedule import Intervals
 
 _ROUTERS = (
     calendars.router,
@@ -25,6 +26,7 @@ _ROUTERS = (
     bots.router,
     webhooks.router,
     webhooks.deliveries_router,
+    notifications.router,
     operations.router,
 )
 
@@ -65,6 +67,7 @@ def create_app(
     clock: Clock,
     meeting_links: MeetingLinks,
     allow_insecure_webhooks: bool,
+    intervals: Intervals,
 ) -> FastAPI:
     """The application. It neither opens nor closes the database, and starts nothing."""
     app = Api(
@@ -81,6 +84,7 @@ def create_app(
         clock=clock,
         meeting_links=meeting_links,
         allow_insecure_webhooks=allow_insecure_webhooks,
+        intervals=intervals,
     )
     app.add_middleware(EveryRequest)
     for router in _ROUTERS:

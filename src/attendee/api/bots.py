@@ -18,11 +18,12 @@ from attendee.api.service import Authenticated, Reading, Service
 from attendee.clock import written, written_or_none
 from attendee.errors import Invalid, NotAllowed
 from attendee.model import ActivityKind, BotEventType, BotState, CalendarId, EventId, ProjectId
-from attendee.store import bots, subscriptions, tables
+from attendee.store import bots, subscriptions, sync_state, tables
 from attendee.store.activity import Entry, record
 from attendee.store.bots import Bot, BotEvent, NewBot
 from attendee.store.pages import Ordering, read_page
 from attendee.store.subscriptions import NewSubscription
+from attendee.sync.schedule import poll_for_bot
 from attendee.webhooks import outbox
 
 router = APIRouter(prefix="/api/v1/bots", tags=["bots"])
@@ -76,12 +77,14 @@ async def create_bot(
             meeting_url=meeting_url,
             join_at=join_at,
             event_id=None if body.calendar_event_id is None else EventId(body.calendar_event_id),
+            calendar_id=calendar_id,
             deduplication_key=body.deduplication_key,
             metadata=body.metadata,
             settings=body.settings(),
         )
         state = BotState.JOINING if join_at is None else BotState.SCHEDULED
         bot = await bots.create(tx, new, state=state, project_id=caller.project_id, now=now)
+        await _look_sooner(tx, bot, service, now=now)
         await subscriptions.create_for_bot(tx, own, bot_id=bot.id, project_id=caller.project_id, now=now)
         detail = {"join_at": written_or_none(join_at), "meeting_url": meeting_url, "by": caller.key_id}
         entry = Entry(ActivityKind.BOT_CREATED, detail, bot.event_id, bot.id)
@@ -161,8 +164,7 @@ async def change_bot(
             bot = await bots.change(tx, bot.id, values=values, now=now)
             detail = {"fields": sorted(given), "by": caller.key_id}
             entry = Entry(ActivityKind.BOT_UPDATED, detail, bot.event_id, bot.id)
-            calendar_id = await _calendar_of(tx, bot)
-            await record(tx, [entry], project_id=caller.project_id, calendar_id=calendar_id, now=now)
+            await record(tx, [entry], project_id=caller.project_id, calendar_id=bot.calendar_id, now=now)
         steps = await bots.events_of(tx, [bot.id])
     return JsonAnswer(rendered(bot, steps.get(bot.id, ())))
 
@@ -178,8 +180,7 @@ async def delete_bot(caller: Authenticated, bot_id: str) -> Response:
         entry = Entry(
             ActivityKind.BOT_DELETED, {"reason": "deleted over the API", "by": caller.key_id}, bot.event_id, bot.id
         )
-        calendar_id = await _calendar_of(tx, bot)
-        await record(tx, [entry], project_id=caller.project_id, calendar_id=calendar_id, now=caller.service.clock())
+        await record(tx, [entry], project_id=caller.project_id, calendar_id=bot.calendar_id, now=caller.service.clock())
         await bots.remove(tx, bot.id)
     return Response()
 
@@ -291,6 +292,15 @@ async def _event_to_join(tx: AsyncConnection, event_id: str, *, project_id: Proj
     return event
 
 
+async def _look_sooner(tx: AsyncConnection, bot: Bot, service: Service, *, now: datetime) -> None:
+    """A polled calendar is looked at more often from now on, if the bot is about to join."""
+    if bot.calendar_id is None or bot.join_at is None:
+        return
+    at = poll_for_bot(bot.join_at, intervals=service.intervals, now=now)
+    if at is not None:
+        await sync_state.turn_no_later(tx, bot.calendar_id, at, now=now)
+
+
 async def _tell_that_it_joins(tx: AsyncConnection, bot: Bot, *, now: datetime) -> None:
     await bots.record_event(tx, bot.id, type=BotEventType.JOIN_REQUESTED, now=now)
     await outbox.record_bot_state_change(
@@ -302,15 +312,6 @@ async def _tell_that_it_joins(tx: AsyncConnection, bot: Bot, *, now: datetime) -
         event_metadata=None,
         now=now,
     )
-
-
-async def _calendar_of(tx: AsyncConnection, bot: Bot) -> CalendarId | None:
-    if bot.event_id is None:
-        return None
-    calendar_id: CalendarId | None = await tx.scalar(
-        select(tables.events.c.calendar_id).where(tables.events.c.id == bot.event_id)
-    )
-    return calendar_id
 
 
 def _changed_columns(bot: Bot, body: schemas.BotChange, *, meeting_url: str | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
-from sqlalchemy import Row, Select, exists, func, select
+from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.api import schemas
@@ -13,11 +13,13 @@ from attendee.api.bodies import body_of, documented
 from attendee.api.filters import TextParameter, equals
 from attendee.api.pagination import AskedPage, Listing, asked_page
 from attendee.api.problems import JsonAnswer, declared
-from attendee.api.service import Authenticated, Reading
+from attendee.api.service import Authenticated, Reading, Service
 from attendee.clock import written, written_or_none
 from attendee.errors import NotFound
-from attendee.model import ProjectId
-from attendee.store import calendars, platform_calendars
+from attendee.model import ChannelState, Credentials, ProjectId
+from attendee.store import calendars, platform_calendars, sync_state
+from attendee.store import channels as channel_rows
+from attendee.store.calendars import Calendar
 from attendee.store.pages import Ordering, read_page
 from attendee.store.tables import calendars as table
 from attendee.store.tables import channels, set_aside_events
@@ -111,6 +113,7 @@ async def delete_calendar(caller: Authenticated, calendar_id: str) -> Response:
     """Deletes the calendar with its events and the bots that wait for them."""
     async with caller.service.database.transaction() as tx:
         calendar = await calendars.get(tx, calendar_id, project_id=caller.project_id, for_update=True)
+        await _stop_channels(tx, calendar, caller.service)
         await calendars.remove(tx, calendar)
     return Response()
 
@@ -141,7 +144,11 @@ async def list_platform_calendars(reader: Reading, calendar_id: str) -> Response
 
 def _query(project_id: ProjectId, *, now: datetime) -> Select[Any]:
     """What an answer shows of the project's calendars, and no secret of theirs."""
-    has_channel = exists().where(channels.c.calendar_id == table.c.id, channels.c.expires_at > now)
+    push_error = (
+        select(channels.c.last_error)
+        .where(channels.c.calendar_id == table.c.id, channels.c.state != ChannelState.STOPPING.value)
+        .scalar_subquery()
+    )
     set_aside = select(func.count()).where(set_aside_events.c.calendar_id == table.c.id).scalar_subquery()
     return select(
         table.c.id,
@@ -161,7 +168,8 @@ def _query(project_id: ProjectId, *, now: datetime) -> Select[Any]:
         table.c.claim_id,
         table.c.claimed_until,
         table.c.attempts,
-        has_channel.label("has_channel"),
+        and_(table.c.push_until.is_not(None), table.c.push_until > now).label("is_told"),
+        push_error.label("push_error"),
         set_aside.label("set_aside"),
     ).where(table.c.project_id == project_id)
 
@@ -195,11 +203,24 @@ def _rendered(row: Row[Any]) -> dict[str, Any]:
         "last_successful_sync_at": written_or_none(row.last_successful_sync_at),
         "last_attempted_sync_at": written_or_none(row.last_attempted_sync_at),
         "sync": {
-            "mode": "push" if row.has_channel else "poll",
+            "mode": "push" if row.is_told else "poll",
             "next_sync_at": written_or_none(next_sync_at),
             # The attempt that is under way has not failed yet.
             "consecutive_failures": max(0, row.attempts - is_claimed),
             "last_error": row.last_error,
+            # Why there is no push channel; the calendar is polled, nothing is lost.
+            "push_error": row.push_error,
             "set_aside": row.set_aside,
         },
     }
+
+
+async def _stop_channels(tx: AsyncConnection, calendar: Calendar, service: Service) -> None:
+    """Lets the platform be told that nobody listens any more; what that takes is kept sealed until it is done."""
+    credentials = Credentials(
+        calendar.client_id,
+        sync_state.open_secret(service.key_ring, calendar, "client_secret", calendar.client_secret),
+        sync_state.open_secret(service.key_ring, calendar, "refresh_token", calendar.refresh_token),
+    )
+    stop_with = channel_rows.StopWith(None, credentials)
+    await channel_rows.stop_all(tx, calendar, stop_with, key_ring=service.key_ring, now=service.clock())

@@ -1,6 +1,7 @@
 """Writes the OpenAPI document to the file that is named: `python -m attendee.api.openapi docs/openapi.json`."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from attendee.clock import now
 from attendee.meetings import MeetingLinks
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
+from attendee.sync.schedule import Intervals
 
 
 def document() -> dict[str, Any]:
@@ -21,6 +23,7 @@ def document() -> dict[str, Any]:
         clock=now,
         meeting_links=MeetingLinks(),
         allow_insecure_webhooks=False,
+        intervals=Intervals(*(timedelta(minutes=30) for _ in range(5))),
     )
     return app.openapi()
 

@@ -8,12 +8,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from attendee.api import schemas
-from attendee.api.problems import JsonAnswer
+from attendee.api.problems import WITHOUT_KEY, JsonAnswer
 from attendee.api.service import ServiceOf
 from attendee.store.database import SchemaOutdated
 
 router = APIRouter(tags=["operations"])
-_WITHOUT_KEY: dict[str, object] = {"security": []}
 
 _log = structlog.get_logger(__name__)
 
@@ -39,7 +38,7 @@ def _assets() -> Path:
     return Path(str(files("fastapi_offline"))) / "static"
 
 
-@router.get("/healthz", response_model=schemas.Health, openapi_extra=_WITHOUT_KEY)
+@router.get("/healthz", response_model=schemas.Health, openapi_extra=WITHOUT_KEY)
 async def healthz() -> Response:
     """The process is up."""
     return JsonAnswer({"status": "ok"})
@@ -49,7 +48,7 @@ async def healthz() -> Response:
     "/readyz",
     response_model=schemas.Readiness,
     responses={503: {"model": schemas.Readiness, "description": "Not ready, and why"}},
-    openapi_extra=_WITHOUT_KEY,
+    openapi_extra=WITHOUT_KEY,
 )
 async def readyz(service: ServiceOf) -> Response:
     """The database can be reached and has the schema of this version."""

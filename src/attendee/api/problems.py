@@ -139,12 +139,17 @@ PROBLEM_SCHEMAS: dict[str, Any] = {
 }
 
 
-def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems of a route, for the OpenAPI document; every route that takes a key has 401 and 500 too."""
+# Of a route that takes no key.
+WITHOUT_KEY: dict[str, Any] = {"security": []}
+
+
+def declared(*statuses: int, with_key: bool = True) -> dict[int | str, dict[str, Any]]:
+    """The problems of a route, for the OpenAPI document: 500 always, and 401 where it takes a key."""
+    usual = {401, 500} if with_key else {500}
     return {
         status: {
             "description": _DECLARED[status][0],
             "content": {"application/json": {"schema": _DECLARED[status][1]}},
         }
-        for status in sorted({*statuses, 401, 500})
+        for status in sorted({*statuses, *usual})
     }

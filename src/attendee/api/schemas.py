@@ -208,6 +208,7 @@ class CalendarSync(BaseModel):
     next_sync_at: datetime | None
     consecutive_failures: int
     last_error: str | None
+    push_error: str | None = Field(description="Why the platform opens no push channel; the calendar is polled.")
     set_aside: int = Field(description="How many events can't be stored as they are.")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -15,6 +16,7 @@ from attendee.store import projects
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
 from attendee.store.projects import ApiKey
+from attendee.sync.schedule import Intervals
 
 _SCHEMES = {"token", "bearer"}
 
@@ -26,6 +28,11 @@ class Service:
     clock: Clock
     meeting_links: MeetingLinks
     allow_insecure_webhooks: bool
+    intervals: Intervals
+
+    @property
+    def debounce(self) -> timedelta:
+        return self.intervals.debounce
 
 
 @dataclass(frozen=True, slots=True)

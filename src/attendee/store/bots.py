@@ -27,6 +27,7 @@ class Bot:
     id: BotId
     project_id: ProjectId
     event_id: EventId | None
+    calendar_id: CalendarId | None
     name: str
     meeting_url: str | None
     join_at: datetime | None
@@ -69,6 +70,7 @@ class NewBot:
     meeting_url: str | None
     join_at: datetime | None
     event_id: EventId | None
+    calendar_id: CalendarId | None
     deduplication_key: str | None
     metadata: dict[str, Any] | None
     settings: Mapping[str, Any]
@@ -84,6 +86,7 @@ async def create(tx: AsyncConnection, new: NewBot, *, state: BotState, project_i
                     id=new_id("bot_"),
                     project_id=project_id,
                     event_id=new.event_id,
+                    calendar_id=new.calendar_id,
                     name=new.name,
                     meeting_url=new.meeting_url,
                     join_at=new.join_at,
@@ -123,9 +126,8 @@ async def waiting_for_events(
     """The scheduled bots of these events of a calendar, or of all its events for None, locked."""
     query = (
         select(tables.bots)
-        .join(tables.events, tables.events.c.id == tables.bots.c.event_id)
-        .where(tables.events.c.calendar_id == calendar_id, tables.bots.c.state == BotState.SCHEDULED.value)
-        .with_for_update(of=tables.bots, key_share=True)
+        .where(tables.bots.c.calendar_id == calendar_id, tables.bots.c.state == BotState.SCHEDULED.value)
+        .with_for_update(key_share=True)
     )
     if event_ids is not None:
         query = query.where(tables.bots.c.event_id.in_(event_ids))

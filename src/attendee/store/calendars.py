@@ -43,6 +43,8 @@ class Calendar:
     last_attempted_sync_at: datetime | None
     last_successful_sync_at: datetime | None
     last_error: str | None
+    push_until: datetime | None
+    looks_after_push: int | None
     created_at: datetime
     updated_at: datetime
     due_at: datetime | None
@@ -124,6 +126,12 @@ async def get(tx: AsyncConnection, calendar_id: str, *, project_id: ProjectId, f
     if row is None:
         raise NotFound("Calendar")
     return Calendar.from_row(row)
+
+
+async def find(tx: AsyncConnection, calendar_id: CalendarId | None) -> Calendar | None:
+    """The calendar of whatever project; None if it was deleted."""
+    row = (await tx.execute(select(tables.calendars).where(tables.calendars.c.id == calendar_id))).one_or_none()
+    return None if row is None else Calendar.from_row(row)
 
 
 async def update_credentials(

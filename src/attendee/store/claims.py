@@ -8,9 +8,26 @@ and a wake during the work is not lost to the settling of it.
 import secrets
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, Table, case, func, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Row,
+    String,
+    Table,
+    Update,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import ClaimLost
@@ -34,20 +51,46 @@ async def claim_due(
     `excluding` names for some columns the values whose rows are left to be claimed later: those who have their share of
     what is in flight already.
     """
+    excluded = {columns: list(values) for columns, values in (excluding or {}).items() if values}
+    claimed = await tx.execute(
+        _claiming(table, tuple(excluded)),
+        {
+            "b_now": now,
+            "b_limit": limit,
+            "b_claim_id": secrets.token_hex(8),
+            "b_claimed_until": now + LEASE,
+            **{_excluded(columns): values for columns, values in excluded.items()},
+        },
+    )
+    return list(claimed.all())
+
+
+@cache
+def _claiming(table: Table, excluded: tuple[tuple[str, ...], ...]) -> Update:
+    """The statement of a claim. Built once: a claim is what workers ask for all day."""
+    now = bindparam("b_now", type_=UtcDateTime)
     due = select(table.c.id).where(
         table.c.due_at <= now, or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now)
     )
-    for columns, values in (excluding or {}).items():
-        if values:
-            due = due.where(tuple_(*(table.c[column] for column in columns)).not_in(values))
-    chosen = due.order_by(table.c.due_at, table.c.id).limit(limit).with_for_update(skip_locked=True).cte("due")
-    claimed = await tx.execute(
+    for columns in excluded:
+        values: BindParameter[Any] = bindparam(_excluded(columns), expanding=True)
+        due = due.where(tuple_(*(table.c[column] for column in columns)).not_in(values))
+    in_line = due.order_by(table.c.due_at, table.c.id).limit(bindparam("b_limit", type_=Integer))
+    chosen = in_line.with_for_update(skip_locked=True).cte("due")
+    return (
         update(table)
         .where(table.c.id == chosen.c.id)
-        .values(claim_id=secrets.token_hex(8), claimed_until=now + LEASE, attempts=table.c.attempts + 1)
+        .values(
+            claim_id=bindparam("b_claim_id", type_=String),
+            claimed_until=bindparam("b_claimed_until", type_=UtcDateTime),
+            attempts=table.c.attempts + 1,
+        )
         .returning(*table.c)
     )
-    return list(claimed.all())
+
+
+def _excluded(columns: tuple[str, ...]) -> str:
+    return "b_not_" + "_".join(columns)
 
 
 async def renew(tx: AsyncConnection, table: Table, *, row_id: str, claim_id: str, now: datetime) -> None:
@@ -69,14 +112,18 @@ async def settle(
     next_due_at: datetime | None,
     succeeded: bool,
     hold_until: datetime | None = None,
+    woken_due_at: ColumnElement[Any] | None = None,
     values: Mapping[str, Any] | None = None,
 ) -> None:
-    """Ends a claim: the row is due again at `next_due_at`, or at once if it was woken since it was claimed.
+    """Ends a claim: the row is due again at `next_due_at`, or if it was woken since it was claimed, when that asked.
+
+    `woken_due_at` is another word for the latter, where wakes may come in storms.
 
     Until `hold_until` nothing claims it, however often it is woken. `values` are stored with it. Raises ClaimLost,
     which rolls the work back.
     """
-    kept = case((table.c.wakes == wakes, literal(next_due_at, UtcDateTime)), else_=table.c.due_at)
+    woken = table.c.due_at if woken_due_at is None else woken_due_at
+    kept = case((table.c.wakes == wakes, literal(next_due_at, UtcDateTime)), else_=woken)
     done = await tx.execute(
         update(table)
         .where(table.c.id == row_id, table.c.claim_id == claim_id)

@@ -1,17 +1,21 @@
 """One database behind a URL: SQLite on a laptop, PostgreSQL for many machines, the same code above it."""
 
+import asyncio
 import fcntl
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -22,6 +26,17 @@ _POSTGRESQL_CONNECTIONS = 20
 # What a statement carries is people's data: it stays out of errors, and so out of logs.
 _ENGINE: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 60, "hide_parameters": True}
 _WAKES = "wakes"
+# The name under which processes on one PostgreSQL tell each other of work.
+_CHANNEL = "attendee"
+# A wake-up for every kind of work.
+EVERYTHING = "*"
+_LISTEN_AGAIN_SECONDS = 1.0
+# Everything that is the database's, or of the way to it, and may be better the next time.
+TROUBLE = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# Codes of PostgreSQL's: it stops, stopped or starts (57P01 to 57P03), or has no connection left.
+_UNAVAILABLE = ("57P", "53300")
+
+log = structlog.get_logger(__name__)
 
 
 class SchemaOutdated(Exception):
@@ -45,6 +60,8 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self._url = parsed
         self._listeners: list[Callable[[str], None]] = []
+        self._untold: set[str] = set()
+        self._telling: asyncio.Task[None] | None = None
         if self.is_sqlite:
             self._writer = create_async_engine(parsed, pool_size=1, **_ENGINE)
             self._reader = create_async_engine(parsed, pool_size=_SQLITE_READERS, **_ENGINE)
@@ -73,8 +90,9 @@ class Database:
             async with connection.begin():
                 yield connection
         for work in wakes:
-            for tell in self._listeners:
-                tell(work)
+            self._tell(work)
+        if wakes and not self.is_sqlite:
+            self._tell_others(wakes)
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
@@ -86,7 +104,66 @@ class Database:
         """Calls `tell` with the name of a table whenever a committed transaction made work in it due."""
         self._listeners.append(tell)
 
+    def _tell(self, work: str) -> None:
+        for tell in self._listeners:
+            tell(work)
+
+    def _tell_others(self, wakes: set[str]) -> None:
+        """Tells the processes beside us, after the commit and many wake-ups at once. Lost, they find the work later."""
+        self._untold |= wakes
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._notify())
+
+    async def _notify(self) -> None:
+        try:
+            while self._untold:
+                works, self._untold = self._untold, set()
+                async with self._writer.connect() as connection, connection.begin():
+                    await connection.execute(text("SELECT pg_notify(:channel, :works)"), _notice(works))
+        except TROUBLE as trouble:
+            log.warning("notify_failed", error=str(trouble))
+
+    async def listen(self, stop: asyncio.Event) -> None:
+        """Passes on what other processes on the same PostgreSQL make due, until `stop` is set.
+
+        A lost connection is made again, and everything is looked at then: what was said meanwhile was not heard.
+        """
+        if self.is_sqlite:
+            return
+        while not stop.is_set():
+            try:
+                await self._listen_once(stop)
+            except TROUBLE as trouble:
+                log.warning("listen_failed", error=str(trouble))
+                await _sleep(_LISTEN_AGAIN_SECONDS, stop)
+
+    async def _listen_once(self, stop: asyncio.Event) -> None:
+        lost = asyncio.Event()
+
+        def heard(_connection: Any, _process: int, _channel: str, works: Any) -> None:
+            for work in works.split(","):
+                self._tell(work)
+
+        async with self._writer.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None, "asyncpg's own connection"
+            driver.add_termination_listener(lambda _: lost.set())
+            await driver.add_listener(_CHANNEL, heard)
+            try:
+                self._tell(EVERYTHING)
+                waits = [asyncio.create_task(event.wait()) for event in (lost, stop)]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for wait in waits:
+                    wait.cancel()
+            finally:
+                if not lost.is_set():
+                    await driver.remove_listener(_CHANNEL, heard)
+                else:
+                    await connection.invalidate()
+
     async def close(self) -> None:
+        if self._telling is not None:
+            await asyncio.gather(self._telling, return_exceptions=True)
         await self._writer.dispose()
         await self._reader.dispose()
 
@@ -118,6 +195,18 @@ class SoleServer:
 
     def release(self) -> None:
         self._file.close()
+
+
+def is_away(trouble: Exception) -> bool:
+    """Whether the database or the way to it is what failed, and not what was asked of it.
+
+    Most of what asyncpg says of a lost connection comes as a DBAPIError of no particular kind.
+    """
+    if not isinstance(trouble, DBAPIError):
+        return isinstance(trouble, OSError | NoConnectionFree)
+    code = str(getattr(trouble.orig, "sqlstate", ""))
+    is_of_the_way = isinstance(trouble, OperationalError | InterfaceError) or code.startswith(_UNAVAILABLE)
+    return is_of_the_way or trouble.connection_invalidated
 
 
 def wake_after_commit(tx: AsyncConnection, work: str) -> None:
@@ -192,3 +281,13 @@ def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool) -> Non
 
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "begin", begun)
+
+
+def _notice(works: set[str]) -> dict[str, str]:
+    return {"channel": _CHANNEL, "works": ",".join(sorted(works))}
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()

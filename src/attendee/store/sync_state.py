@@ -1,19 +1,19 @@
 """The sync's hold on a calendar: its lock, its tokens, its cursor, and how a sync ended."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Text, bindparam, case, select, update
+from sqlalchemy import ColumnElement, Integer, Text, Update, and_, bindparam, case, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import ClaimLost
-from attendee.model import CalendarState, Window
+from attendee.model import BotState, CalendarId, CalendarState, Window
 from attendee.store import claims
 from attendee.store.calendars import Calendar
 from attendee.store.columns import KeyRing, Sealed, UtcDateTime
-from attendee.store.tables import calendars
+from attendee.store.tables import bots, calendars
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -73,6 +73,18 @@ async def save_tokens(
 
 
 @dataclass(frozen=True, slots=True)
+class NextTurn:
+    """When a calendar is looked at again, and how often that was in vain since the last push (None: not told of one).
+
+    A push that came during the sync is served no sooner than `woken_not_before`.
+    """
+
+    due_at: datetime
+    looks_after_push: int | None
+    woken_not_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """A full listing that has just been stored."""
 
@@ -87,7 +99,7 @@ async def settle_success(
     cursor: str | None,
     listing: Listing | None,
     stamp: datetime | None,
-    next_due_at: datetime,
+    next_turn: NextTurn,
     now: datetime,
 ) -> None:
     """Ends a good sync: the cursor with the events it belongs to, and the calendar connected. Raises ClaimLost."""
@@ -98,6 +110,7 @@ async def settle_success(
         "last_attempted_sync_at": now,
         "last_successful_sync_at": now,
         "last_error": None,
+        "looks_after_push": _unless_woken(calendar.wakes, next_turn.looks_after_push),
     }
     if calendar.state is not CalendarState.CONNECTED:
         values["updated_at"] = now
@@ -109,7 +122,14 @@ async def settle_success(
         }
     if stamp is not None:
         values["events_stamped_at"] = stamp
-    await _settle(tx, calendar, next_due_at=next_due_at, succeeded=True, values=values)
+    await _settle(
+        tx,
+        calendar,
+        next_due_at=next_turn.due_at,
+        succeeded=True,
+        values=values,
+        woken_due_at=_gathered(literal(next_turn.woken_not_before, UtcDateTime)),
+    )
 
 
 async def settle_failure(
@@ -162,7 +182,7 @@ class QuietSync:
 
     calendar: Calendar
     cursor: str | None
-    next_due_at: datetime
+    next_turn: NextTurn
     ended_at: datetime
 
 
@@ -171,38 +191,102 @@ async def settle_quiet(tx: AsyncConnection, quiet: Sequence[QuietSync]) -> None:
 
     Where the credentials were replaced meanwhile only the claim ends: the cursor may be of another account.
     """
-    columns = calendars.c
-    same_credentials = columns.credentials_version == bindparam("b_version")
-    kept = case((columns.wakes == bindparam("b_wakes"), bindparam("b_due_at", type_=UtcDateTime)), else_=columns.due_at)
-    statement = (
-        update(calendars)
-        .where(columns.id == bindparam("b_id"), columns.claim_id == bindparam("b_claim_id"))
-        .values(
-            claim_id=None,
-            claimed_until=None,
-            attempts=0,
-            due_at=kept,
-            cursor=case((same_credentials, bindparam("b_cursor", type_=Text)), else_=columns.cursor),
-            last_attempted_sync_at=bindparam("b_ended_at", type_=UtcDateTime),
-            last_successful_sync_at=bindparam("b_ended_at", type_=UtcDateTime),
-            last_error=None,
-        )
-    )
+    # In one order everywhere, so that two transactions of many calendars never wait for each other.
+    in_order = sorted(quiet, key=lambda one: one.calendar.id)
     await tx.execute(
-        statement,
+        _SETTLE_QUIET,
         [
             {
                 "b_id": one.calendar.id,
                 "b_claim_id": one.calendar.claim_id,
                 "b_version": one.calendar.credentials_version,
                 "b_wakes": one.calendar.wakes,
-                "b_due_at": one.next_due_at,
+                "b_due_at": one.next_turn.due_at,
+                "b_looks": one.next_turn.looks_after_push,
+                "b_woken_not_before": one.next_turn.woken_not_before,
                 "b_cursor": one.cursor,
                 "b_ended_at": one.ended_at,
             }
-            for one in quiet
+            for one in in_order
         ],
     )
+
+
+async def next_joins(
+    tx: AsyncConnection, calendar_ids: Collection[CalendarId], *, until: datetime
+) -> dict[CalendarId, datetime]:
+    """When the next scheduled bot of each calendar joins, for those that have one before `until`."""
+    columns = bots.c
+    rows = await tx.execute(
+        select(columns.calendar_id, func.min(columns.join_at))
+        .where(
+            columns.calendar_id.in_(calendar_ids),
+            columns.state == BotState.SCHEDULED.value,
+            columns.due_at <= until,
+        )
+        .group_by(columns.calendar_id)
+    )
+    return dict(rows.all())
+
+
+async def turn_no_later(tx: AsyncConnection, calendar_id: CalendarId, at: datetime, *, now: datetime) -> None:
+    """Lets a calendar that is polled be looked at by then; one that is told of changes is left alone."""
+    columns = calendars.c
+    await tx.execute(
+        update(calendars)
+        .where(
+            columns.id == calendar_id,
+            columns.due_at > at,
+            or_(columns.push_until.is_(None), columns.push_until <= now),
+        )
+        .values(due_at=at)
+    )
+
+
+async def pause_client(
+    tx: AsyncConnection, calendar: Calendar, *, until: datetime, step: timedelta, now: datetime
+) -> None:
+    """Lets all calendars of an OAuth client rest until then, woken or not, but for those that are being synced.
+
+    Those that are due before leave the front of the queue, where claims of others would have to step over them, and
+    come back one `step` after the other, so that the client is not over its quota again in the first second.
+    """
+    columns = calendars.c
+    resting = (
+        select(columns.id)
+        .where(
+            columns.project_id == calendar.project_id,
+            columns.platform == calendar.platform.value,
+            columns.client_id == calendar.client_id,
+            columns.due_at >= until,
+            columns.claim_id.is_(None),
+            # Once a pause: the refusals of the other requests under way find them resting.
+            or_(columns.claimed_until.is_(None), columns.claimed_until <= now),
+        )
+        .with_for_update(skip_locked=True)
+    )
+    await tx.execute(update(calendars).where(columns.id.in_(resting)).values(claimed_until=until))
+    due = await tx.execute(
+        select(columns.id)
+        .where(
+            columns.project_id == calendar.project_id,
+            columns.platform == calendar.platform.value,
+            columns.client_id == calendar.client_id,
+            columns.due_at < until,
+            columns.claim_id.is_(None),
+            or_(columns.claimed_until.is_(None), columns.claimed_until < until),
+        )
+        .order_by(columns.due_at)
+        .with_for_update(skip_locked=True)
+    )
+    rested = [{"b_id": id, "b_due_at": until + number * step} for number, id in enumerate(due.scalars())]
+    if rested:
+        await tx.execute(
+            update(calendars)
+            .where(columns.id == bindparam("b_id"))
+            .values(due_at=bindparam("b_due_at", type_=UtcDateTime), claimed_until=literal(until, UtcDateTime)),
+            rested,
+        )
 
 
 async def _settle(
@@ -213,6 +297,7 @@ async def _settle(
     succeeded: bool,
     values: dict[str, Any],
     hold_until: datetime | None = None,
+    woken_due_at: ColumnElement[Any] | None = None,
 ) -> None:
     assert calendar.claim_id is not None, "only a claimed calendar is settled"
     await claims.settle(
@@ -224,5 +309,44 @@ async def _settle(
         next_due_at=next_due_at,
         succeeded=succeeded,
         hold_until=hold_until,
+        woken_due_at=woken_due_at,
         values=values,
     )
+
+
+def _gathered(earliest: ColumnElement[Any]) -> ColumnElement[Any]:
+    """When a calendar that was woken meanwhile is due: a push may wait for its likes, whatever else woke it may not."""
+    waits = and_(calendars.c.looks_after_push == 0, calendars.c.due_at < earliest)
+    return case((waits, earliest), else_=calendars.c.due_at)
+
+
+def _unless_woken(wakes: int, value: int | None) -> Any:
+    """The value, but a push that came meanwhile has set its own."""
+    return case((calendars.c.wakes == wakes, literal(value, Integer)), else_=calendars.c.looks_after_push)
+
+
+def _settling_quiet() -> Update:
+    columns = calendars.c
+    same_credentials = columns.credentials_version == bindparam("b_version")
+    is_unwoken = columns.wakes == bindparam("b_wakes")
+    earliest = bindparam("b_woken_not_before", type_=UtcDateTime)
+    kept = case((is_unwoken, bindparam("b_due_at", type_=UtcDateTime)), else_=_gathered(earliest))
+    return (
+        update(calendars)
+        .where(columns.id == bindparam("b_id"), columns.claim_id == bindparam("b_claim_id"))
+        .values(
+            claim_id=None,
+            claimed_until=None,
+            attempts=0,
+            due_at=kept,
+            cursor=case((same_credentials, bindparam("b_cursor", type_=Text)), else_=columns.cursor),
+            last_attempted_sync_at=bindparam("b_ended_at", type_=UtcDateTime),
+            last_successful_sync_at=bindparam("b_ended_at", type_=UtcDateTime),
+            last_error=None,
+            looks_after_push=case((is_unwoken, bindparam("b_looks", type_=Integer)), else_=columns.looks_after_push),
+        )
+    )
+
+
+# Built once: quiet syncs are what this service does all day.
+_SETTLE_QUIET = _settling_quiet()

@@ -24,7 +24,15 @@ from sqlalchemy import (
     not_,
 )
 
-from attendee.model import FINISHED_BOT_STATES, ActivityKind, BotState, CalendarState, DeliveryState, Platform
+from attendee.model import (
+    FINISHED_BOT_STATES,
+    ActivityKind,
+    BotState,
+    CalendarState,
+    ChannelState,
+    DeliveryState,
+    Platform,
+)
 from attendee.store.columns import Json, SealedText, UtcDateTime, one_of
 
 metadata = MetaData(
@@ -116,10 +124,15 @@ calendars = Table(
     Column("last_attempted_sync_at", UtcDateTime),
     Column("last_successful_sync_at", UtcDateTime),
     Column("last_error", Text),
+    # The end of the live push channel; until then changes are told, and polling is only a safety net.
+    Column("push_until", UtcDateTime),
+    # How often it was looked in vain since the last push, which can arrive before its change can be read.
+    Column("looks_after_push", Integer),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     *_due_work(),
     UniqueConstraint("project_id", "deduplication_key"),
+    Index("ix_calendars_client", "project_id", "platform", "client_id", "due_at"),
     Index("ix_calendars_project_id_created_at_id", "project_id", "created_at", "id"),
     one_of("platform", Platform),
     one_of("state", CalendarState),
@@ -150,17 +163,40 @@ platform_calendars = Table(
     Column("is_primary", Boolean, nullable=False),
 )
 
+# What a platform tells of changes through. It outlives its calendar until it is stopped, with what that takes.
 channels = Table(
     "channels",
     metadata,
     Column("id", String, primary_key=True),
-    Column("calendar_id", ForeignKey(calendars.c.id, ondelete="CASCADE"), nullable=False, index=True),
-    Column("platform_channel_id", String, nullable=False, unique=True),
-    Column("resource_id", String),
-    Column("secret", SealedText, nullable=False),
-    Column("expires_at", UtcDateTime, nullable=False),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("platform", String, nullable=False),
+    Column("client_id", String, nullable=False),
+    Column("calendar_id", ForeignKey(calendars.c.id, ondelete="SET NULL"), index=True),
+    Column("state", String, nullable=False),
+    Column("platform_channel_id", String, unique=True),
+    Column("resource_id", Text),
+    Column("secret", SealedText),
+    Column("expires_at", UtcDateTime),
+    # To stop it with, once the calendar's own are gone or no longer valid.
+    Column("credentials", SealedText),
+    Column("last_error", Text),
+    Column("give_up_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     *_due_work(),
+    one_of("state", ChannelState),
+    CheckConstraint(
+        "state <> 'live' OR (platform_channel_id IS NOT NULL AND secret IS NOT NULL AND expires_at IS NOT NULL)",
+        name="live_whole",
+    ),
+    CheckConstraint("(state = 'stopping') = (give_up_at IS NOT NULL)", name="stopping_ends"),
+)
+_current = channels.c.state != ChannelState.STOPPING.value
+Index(
+    "uq_channels_current",
+    channels.c.calendar_id,
+    unique=True,
+    sqlite_where=_current,
+    postgresql_where=_current,
 )
 _index_due_work(channels)
 
@@ -200,6 +236,8 @@ bots = Table(
     Column("id", String, primary_key=True),
     Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False),
     Column("event_id", ForeignKey(events.c.id, ondelete="SET NULL"), index=True),
+    # The event's calendar, which is looked at more often while a bot of its is about to start.
+    Column("calendar_id", ForeignKey(calendars.c.id, ondelete="SET NULL")),
     Column("name", Text, nullable=False),
     Column("meeting_url", Text),
     Column("join_at", UtcDateTime),
@@ -214,6 +252,7 @@ bots = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     *_due_work(),
     Index("ix_bots_project_id_created_at_id", "project_id", "created_at", "id"),
+    Index("ix_bots_calendar_id_due_at", "calendar_id", "due_at"),
     one_of("state", BotState),
 )
 _index_due_work(bots)

@@ -67,9 +67,14 @@ class Access:
         return tokens.access_token
 
     def _cached(self) -> str | None:
-        calendar = self.calendar
-        if calendar.access_token is None or calendar.access_token_expires_at is None:
+        expires_at = self.calendar.access_token_expires_at
+        if expires_at is None or expires_at - _EARLY <= self.clock():
             return None
-        if calendar.access_token_expires_at - _EARLY <= self.clock():
-            return None
-        return sync_state.open_secret(self.key_ring, calendar, "access_token", calendar.access_token)
+        return open_cached(self.key_ring, self.calendar)
+
+
+def open_cached(key_ring: KeyRing, calendar: Calendar) -> str | None:
+    """The calendar's cached access token, however old; None without one. Raises WrongKey."""
+    if calendar.access_token is None:
+        return None
+    return sync_state.open_secret(key_ring, calendar, "access_token", calendar.access_token)

@@ -24,12 +24,16 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class TryAgain:
-    """The calendar stays as it is and is tried again at `at`; before `hold_until` nothing may wake it."""
+    """The calendar stays as it is and is tried again at `at`; before `hold_until` nothing may wake it.
+
+    `pauses_client` says that until then the whole OAuth client is to rest.
+    """
 
     at: datetime
     hold_until: datetime | None
     error: str
-    is_operators_fault: bool
+    is_operators_fault: bool = False
+    pauses_client: bool = False
 
 
 def verdict(failure: ProviderError, calendar: Calendar, *, now: datetime) -> Disconnect | TryAgain:
@@ -46,12 +50,12 @@ def verdict(failure: ProviderError, calendar: Calendar, *, now: datetime) -> Dis
             return Disconnect(DisconnectCode.CLIENT_INVALID, error)
         case OperatorFault():
             return TryAgain(now + _OPERATOR_RETRY, None, error, is_operators_fault=True)
-        case RateLimited(retry_after=retry_after):
+        case RateLimited(retry_after=retry_after, whole_client=whole_client):
             pause = _pause(calendar, retry_after)
-            return TryAgain(now + pause, now + pause, error, is_operators_fault=False)
+            return TryAgain(now + pause, now + pause, error, pauses_client=whole_client)
         case ProviderDown(retry_after=retry_after):
-            return TryAgain(now + _pause(calendar, retry_after), None, error, is_operators_fault=False)
-    return TryAgain(now + retry_delay(calendar.attempts), None, error, is_operators_fault=False)
+            return TryAgain(now + _pause(calendar, retry_after), None, error)
+    return TryAgain(now + retry_delay(calendar.attempts), None, error)
 
 
 def was_asked_back(calendar: Calendar) -> bool:

@@ -43,16 +43,18 @@ def listing_window(now: datetime, *, past: timedelta, future: timedelta) -> Wind
     return Window(now - past, now + future + _LISTING_LASTS)
 
 
-async def fetch_changes(pulling: Pulling, *, cursor: str | None, listed: Window | None, fresh: Window) -> Changes:
+async def fetch_changes(
+    pulling: Pulling, *, cursor: str | None, listed: Window | None, fresh: Window, told: bool
+) -> Changes:
     """Everything changed since the cursor; without one, or when it has expired, the whole `fresh` window.
 
-    `listed` is the window of the last full listing, None before the first. Raises ClaimLost, and every ProviderError
-    but CursorExpired and TokenRejected.
+    `listed` is the window of the last full listing, None before the first. `told` says that a push has told of a
+    change. Raises ClaimLost, and every ProviderError but CursorExpired and TokenRejected.
     """
     changes = None
     if cursor is not None and listed is not None:
         try:
-            changes = await _walk(pulling, cursor=cursor, window=listed)
+            changes = await _walk(pulling, cursor=cursor, window=listed, told=told)
         except CursorExpired:
             changes = None
     if changes is None:
@@ -69,13 +71,14 @@ async def fetch_changes(pulling: Pulling, *, cursor: str | None, listed: Window 
     return replace(changes, platform_calendars=await _read_platform_calendars(pulling))
 
 
-async def _walk(pulling: Pulling, *, cursor: str | None, window: Window) -> Changes:
+async def _walk(pulling: Pulling, *, cursor: str | None, window: Window, told: bool = False) -> Changes:
     access = pulling.access
     provider, calendar = access.provider, access.calendar.platform_uuid
     items: dict[str, RemoteItem] = {}
-    next_cursor = None
+    # A platform that lists at once when it has told of a change leaves the cursor where it is.
+    next_cursor = cursor if told else None
     lists_window = False
-    position: str | None = provider.first_position(calendar=calendar, cursor=cursor, window=window)
+    position: str | None = provider.first_position(calendar=calendar, cursor=cursor, window=window, told=told)
     while position is not None:
         asked = position
         page = await _ask(pulling, lambda token: provider.page(token, asked, calendar=calendar, window=window))  # noqa: B023  # called before the next turn

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -13,6 +14,49 @@ _LONGEST_BETWEEN_LISTINGS = timedelta(hours=23)
 _SHORTEST_BETWEEN_LISTINGS = timedelta(hours=19)
 # Soon after a listing that had to leave questions open.
 _LISTING_AGAIN = timedelta(minutes=1)
+
+
+# A push can arrive before its change can be read: looked at again so long after the first look, and the second.
+_LOOKS_AGAIN = (timedelta(seconds=5), timedelta(seconds=25))
+_NEAR = timedelta(minutes=15)
+_SOON = timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """How often a calendar is looked at: `polled` without a live push channel, `pushed` with one.
+
+    A polled one is looked at every `near` while one of its bots joins within 15 minutes, every `soon` within 2 hours.
+    Two looks that pushes ask for are `debounce` apart.
+    """
+
+    polled: timedelta
+    pushed: timedelta
+    near: timedelta
+    soon: timedelta
+    debounce: timedelta
+
+
+def next_look(looks: int | None, *, now: datetime) -> tuple[datetime, int] | None:
+    """When to look again after a push whose change was not to be seen, and how often that will have been; else None."""
+    if looks is None or looks >= len(_LOOKS_AGAIN):
+        return None
+    return now + _LOOKS_AGAIN[looks], looks + 1
+
+
+def poll_for_bot(join_at: datetime, *, intervals: Intervals, now: datetime) -> datetime | None:
+    """When a polled calendar is looked at again for the sake of a bot that joins then; None if that is far off."""
+    left = join_at - now
+    if left <= _NEAR:
+        return now + intervals.near
+    if left <= _SOON:
+        return min(now + intervals.soon, join_at - _NEAR)
+    return None
+
+
+def joins_that_matter(*, now: datetime) -> datetime:
+    """Bots that join after this instant don't make their calendars be looked at more often yet."""
+    return now + _SOON
 
 
 def next_poll(calendar_id: str, *, interval: timedelta, now: datetime) -> datetime:
