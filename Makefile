@@ -2,7 +2,7 @@ PYTHON ?= python3
 installed := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lock migration clean
+.PHONY: help demo run test chaos check lock migration clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,11 +17,19 @@ test: $(installed) ## Run the tests, on SQLite and on a PostgreSQL of their own.
 	@tests/install-postgresql
 	@.venv/bin/pytest -n 2 --dist loadgroup
 
+chaos: $(installed) ## Kill processes at random for two minutes and look for broken promises (SEED=, SECONDS=, CALENDARS=).
+	@tests/install-postgresql
+	@SEED="$(SEED)" SECONDS="$(SECONDS)" CALENDARS="$(CALENDARS)" .venv/bin/python -m tests.chaos
+
 check: $(installed) ## Lint, check the format, the types and the import rules.
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+bench: $(installed) ## Measure the budgets, in some minutes (ONLY="quiet idle": only those; JSON=FILE: write them there too).
+	@tests/install-postgresql
+	@.venv/bin/python -m bench $(ONLY) $(if $(JSON),--json $(JSON))
 
 lock: $(installed) ## Pin the newest versions that pyproject.toml allows in requirements.lock.
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
@@ -36,7 +44,7 @@ migration: $(installed) ## Write a migration from what changed in the tables (m=
 
 clean: ## Remove the virtual environment and what the tools have cached.
 	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
-	@find src tests -name __pycache__ -prune -exec rm -rf {} +
+	@find bench src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(installed): requirements.lock pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || \
