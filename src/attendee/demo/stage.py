@@ -95,7 +95,11 @@ class Stage:
             "ATTENDEE_GOOGLE_TOKEN_URL": f"{self.sandbox_url}/google/token",
             "ATTENDEE_MICROSOFT_GRAPH_URL": f"{self.sandbox_url}/microsoft/v1.0",
             "ATTENDEE_MICROSOFT_TOKEN_URL": f"{self.sandbox_url}/microsoft/common/oauth2/v2.0/token",
-            "ATTENDEE_SYNC_INTERVAL_SECONDS": "1",
+            # The sandbox pushes here as Google and Microsoft do; only withdrawn consent is told to nobody, and is found
+            # by the next look.
+            "ATTENDEE_PUBLIC_URL": f"http://{_HOST}:{port}",
+            "ATTENDEE_SYNC_INTERVAL_SECONDS": "3",
+            "ATTENDEE_PUSH_SYNC_INTERVAL_SECONDS": "3",
             "ATTENDEE_ALLOW_INSECURE_WEBHOOKS": "true",
         }
         self.start("serve")
