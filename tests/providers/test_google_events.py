@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from attendee.meetings import MeetingLinks
 from attendee.model import Attendee, Cancelled, RemoteEvent, RemoteItem, SetAside
 from attendee.providers.answers import decode_json
-from attendee.providers.google import parse_item
+from attendee.providers.google_events import parse_item
 
 FIND_MEETING_URL = MeetingLinks().find_meeting_url
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from attendee.meetings import MeetingLinks
 from attendee.model import Attendee, Cancelled, RemoteEvent, RemoteItem, SetAside
 from attendee.providers.answers import decode_json
-from attendee.providers.microsoft import parse_item
+from attendee.providers.microsoft_events import parse_item
 from attendee.providers.windows_zones import IANA_ZONES
 
 FIND_MEETING_URL = MeetingLinks().find_meeting_url

@@ -1,47 +1,38 @@
-"""Google Calendar API v3, read-only: nothing else but `google_refusals` knows its paths, field names and reasons.
+"""Google Calendar API v3, read-only: only `google_events` and `google_refusals` know its fields and reasons besides.
 
 Documentation: developers.google.com/workspace/calendar/api and developers.google.com/identity/protocols/oauth2.
 """
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
-from zoneinfo import ZoneInfo
 
 import aiohttp
 import orjson
 from yarl import URL
 
 from attendee.model import (
-    Attendee,
     Cancelled,
     Credentials,
     PlatformCalendar,
-    RemoteEvent,
     RemoteItem,
-    SetAside,
     Window,
 )
 from attendee.providers.answers import (
     TIMEOUT,
     Answer,
     FindMeetingUrl,
-    Unusable,
     cut,
     decode_object,
-    dump_raw,
     fetch,
-    find_zone,
-    fingerprint,
     objects_in,
     parse_id,
     parse_text,
-    parse_time,
     quoted,
-    with_texts_cut,
 )
+from attendee.providers.google_events import parse_item
 from attendee.providers.google_refusals import api_error, parse_refusal, scope_missing, token_error, watch_error
 from attendee.providers.port import (
     CalendarsPage,
@@ -74,7 +65,6 @@ _CHANNEL_LIFE = timedelta(days=30)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _ALWAYS_ASKED = "singleEvents=true&showDeleted=true&maxResults=1000"
-_LONG_TEXTS = ("description", "summary")
 
 _CALENDARS = "/users/me/calendarList?maxResults=250"
 
@@ -303,115 +293,3 @@ def _platform_calendars(entries: list[Any]) -> list[PlatformCalendar]:
         and entry.get("accessRole") != "freeBusyReader"
         and entry.get("deleted") is not True
     ]
-
-
-def parse_item(item: object, *, find_meeting_url: FindMeetingUrl) -> RemoteItem:
-    """What one entry of `items` says, whatever it looks like. Raises nothing: what can't be stored is set aside."""
-    platform_uuid = parse_id(item.get("id")) if isinstance(item, dict) else None
-    if not isinstance(item, dict) or platform_uuid is None:
-        return SetAside("", "It has no id that could be stored.")
-    # Before anything else is looked at: of a cancelled event only the id is sure to be there.
-    if item.get("status") == "cancelled":
-        return Cancelled(platform_uuid)
-    try:
-        return _parse_event(item, platform_uuid, find_meeting_url=find_meeting_url)
-    except Unusable as unusable:
-        return SetAside(platform_uuid, str(unusable))
-    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-        # An odd form that nobody has thought of must not stop the other events of its calendar.
-        return SetAside(platform_uuid, f"It could not be read ({type(error).__name__}).")
-
-
-def _parse_event(item: dict[str, Any], platform_uuid: str, *, find_meeting_url: FindMeetingUrl) -> RemoteEvent:
-    start, end = _parse_edge(item, "start"), _parse_edge(item, "end")
-    start_on = end_on = None
-    if not isinstance(start, datetime) and not isinstance(end, datetime):
-        start_on, end_on = start, end
-    elif not isinstance(start, datetime) or not isinstance(end, datetime):
-        raise Unusable("Only one of its start and end has a time of day.")
-    start_at, end_at = _instant(start), _instant(end)
-    if end_at < start_at:
-        raise Unusable("It ends before it starts.")
-    summary = parse_text(item.get("summary"))
-    meeting_url = find_meeting_url(
-        conference=_conference_links(item),
-        location=parse_text(item.get("location")),
-        body=parse_text(item.get("description")),
-        title=summary,
-    )
-    name = cut(summary)
-    attendees = tuple(_attendees(item.get("attendees")))
-    ical_uid = parse_text(item.get("iCalUID")) or None
-    kept = with_texts_cut(item, _LONG_TEXTS)
-    return RemoteEvent(
-        platform_uuid=platform_uuid,
-        name=name,
-        start_at=start_at,
-        end_at=end_at,
-        start_on=start_on,
-        end_on=end_on,
-        meeting_url=meeting_url,
-        attendees=attendees,
-        ical_uid=ical_uid,
-        raw=dump_raw(kept),
-        fingerprint=fingerprint(kept, name, start_at, end_at, start_on, end_on, meeting_url, attendees, ical_uid),
-    )
-
-
-def _conference_links(item: dict[str, Any]) -> list[str]:
-    conference = item.get("conferenceData")
-    entry_points = objects_in(conference.get("entryPoints")) if isinstance(conference, dict) else []
-    links = [point.get("uri") for point in entry_points if point.get("entryPointType") == "video"]
-    return [parse_text(link) for link in (*links, item.get("hangoutLink")) if isinstance(link, str)]
-
-
-def _attendees(value: object) -> list[Attendee]:
-    """Those with an address: rooms are among them."""
-    return [
-        Attendee(email=email, name=parse_text(entry.get("displayName")) or None)
-        for entry in objects_in(value)
-        if isinstance(entry.get("email"), str) and (email := parse_text(entry["email"]))
-    ]
-
-
-def _parse_edge(item: dict[str, Any], key: str) -> datetime | date:
-    """The start or end of an event: an aware instant, or a date for an all-day one. Raises Unusable."""
-    edge = item.get(key)
-    if not isinstance(edge, dict):
-        raise Unusable(f"It has no {key}.")
-    text = edge.get("dateTime")
-    if text is None:
-        return _parse_date(edge.get("date"), key)
-    instant = parse_time(text)
-    if instant is None:
-        raise Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=_parse_zone(edge.get("timeZone"), key))
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError as error:
-        raise Unusable(f"Its {key} is before year 1 or after year 9999: {quoted(text)!r}.") from error
-
-
-def _parse_date(text: object, key: str) -> date:
-    if text is None:
-        raise Unusable(f"It has no {key}.")
-    try:
-        day = date.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        day = None
-    # Python also reads dates by week and without hyphens, which Google never means.
-    if day is None or day.isoformat() != text:
-        raise Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
-    return day
-
-
-def _parse_zone(name: object, key: str) -> ZoneInfo:
-    zone = find_zone(name)
-    if zone is None:
-        raise Unusable(f"The time zone of its {key} is unknown: {quoted(name)!r}.")
-    return zone
-
-
-def _instant(moment: datetime | date) -> datetime:
-    return moment if isinstance(moment, datetime) else datetime.combine(moment, time(), UTC)
