@@ -75,7 +75,6 @@ class BotState(StrEnum):
 
 
 FINISHED_BOT_STATES = frozenset({BotState.ENDED, BotState.FATAL_ERROR, BotState.DATA_DELETED})
-WAITING_BOT_STATES = frozenset({BotState.SCHEDULED, BotState.STAGED})
 
 
 class BotEventType(StrEnum):

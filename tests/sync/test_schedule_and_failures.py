@@ -236,7 +236,7 @@ async def test_passing_trouble_backs_off_and_heals(
         failed = await here.sync(calendar.id)
         assert failed.state is CalendarState.CONNECTED
         assert failed.last_error is not None
-        assert failed.consecutive_failures == attempt
+        assert (failed.attempts, failed.claim_id) == (attempt, None)
         assert failed.due_at is not None
         delays.append(failed.due_at - here.clock())
         here.clock.at = failed.due_at

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -184,6 +184,11 @@ def parse_time(text: object) -> datetime | None:
         return datetime.fromisoformat(text.upper())
     except ValueError:
         return None
+
+
+def rfc3339(instant: datetime) -> str:
+    """The instant as both platforms take it in a request: whole seconds, UTC, Z."""
+    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def find_zone(name: object) -> ZoneInfo | None:

@@ -31,6 +31,7 @@ from attendee.providers.answers import (
     parse_id,
     parse_text,
     quoted,
+    rfc3339,
 )
 from attendee.providers.google_events import parse_item
 from attendee.providers.google_refusals import api_error, parse_refusal, scope_missing, token_error, watch_error
@@ -113,7 +114,7 @@ class GoogleCalendar:
         """
         del told
         if cursor is None:
-            times = {"timeMin": _rfc3339(window.start_at), "timeMax": _rfc3339(window.until)}
+            times = {"timeMin": rfc3339(window.start_at), "timeMax": rfc3339(window.until)}
             rest = urlencode(times, quote_via=quote)
         else:
             rest = f"syncToken={_encoded(cursor)}"
@@ -254,10 +255,6 @@ class GoogleCalendar:
 
 def _encoded(text: str) -> str:
     return quote(text, safe="")
-
-
-def _rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _parse_tokens(body: dict[str, Any], *, now: datetime) -> Tokens:

@@ -35,6 +35,7 @@ from attendee.providers.answers import (
     parse_text,
     parse_time,
     quoted,
+    rfc3339,
 )
 from attendee.providers.microsoft_events import parse_item
 from attendee.providers.microsoft_refusals import graph_error, parse_refusal, scope_missing, token_error, watch_error
@@ -248,7 +249,7 @@ class MicrosoftCalendar:
             "notificationUrl": address,
             "lifecycleNotificationUrl": address,
             "resource": resource,
-            "expirationDateTime": _rfc3339(now + _CHANNEL_LIFE),
+            "expirationDateTime": rfc3339(now + _CHANNEL_LIFE),
             "clientState": secret,
         }
         answer = await self._send("POST", access_token, "/subscriptions", wanted)
@@ -259,7 +260,7 @@ class MicrosoftCalendar:
     async def prolong(self, access_token: str, platform_channel_id: str, *, now: datetime) -> OpenedChannel:
         """The subscription with a later end, authorised anew. Raises ChannelLost, and every ProviderError."""
         path = f"/subscriptions/{_path_part(platform_channel_id)}"
-        answer = await self._send("PATCH", access_token, path, {"expirationDateTime": _rfc3339(now + _CHANNEL_LIFE)})
+        answer = await self._send("PATCH", access_token, path, {"expirationDateTime": rfc3339(now + _CHANNEL_LIFE)})
         if answer.status == 404:
             raise ChannelLost("Microsoft no longer knows the subscription.")
         if answer.status != 200:
@@ -355,11 +356,7 @@ def _path_part(id_: str) -> str:
 
 
 def _times(window: Window) -> str:
-    return f"startDateTime={_rfc3339(window.start_at)}&endDateTime={_rfc3339(window.until)}"
-
-
-def _rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"startDateTime={rfc3339(window.start_at)}&endDateTime={rfc3339(window.until)}"
 
 
 def _refused_page(answer: Answer, stage: _Stage, *, calendar: str | None, access_token: str) -> ProviderError:

@@ -60,11 +60,6 @@ class Calendar:
         values["state"] = CalendarState(values["state"])
         return cls(**values)
 
-    @property
-    def consecutive_failures(self) -> int:
-        """Syncs that failed since the last good one. The attempt that is under way has not failed yet."""
-        return max(0, self.attempts - (self.claim_id is not None))
-
 
 @dataclass(frozen=True, slots=True)
 class NewCalendar:

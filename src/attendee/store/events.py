@@ -1,10 +1,10 @@
 """Events as the sync sees them: what is known of a calendar, and what has changed, in few statements."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import orjson
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -123,13 +123,3 @@ async def record_set_aside(
     }
     if rows:
         await tx.execute(insert(set_aside_events), list(rows.values()))
-
-
-async def count_set_aside(tx: AsyncConnection, calendar_ids: Collection[str]) -> Mapping[str, int]:
-    """How many events of each calendar are set aside; calendars without any are left out."""
-    counted = await tx.execute(
-        select(set_aside_events.c.calendar_id, func.count())
-        .where(set_aside_events.c.calendar_id.in_(calendar_ids))
-        .group_by(set_aside_events.c.calendar_id)
-    )
-    return dict(counted.all())
