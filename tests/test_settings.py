@@ -62,6 +62,22 @@ def test_variables_that_are_not_known_stop_nothing(monkeypatch: pytest.MonkeyPat
             ),
         ),
         (
+            "MEETING_HOSTS",
+            "meet.example.com",
+            (
+                "ATTENDEE_MEETING_HOSTS is 'meet.example.com': 'meet.example.com' must be a service and a host of it, "
+                "such as jitsi=meet.example.com"
+            ),
+        ),
+        (
+            "MEETING_HOSTS",
+            "jitsi=https://meet.example.com/rooms",
+            (
+                "ATTENDEE_MEETING_HOSTS is 'jitsi=https://meet.example.com/rooms': 'https://meet.example.com/rooms' is "
+                "no host for jitsi; it must be such as meet.example.com"
+            ),
+        ),
+        (
             "ENCRYPTION_KEYS",
             "hush",
             (
@@ -102,6 +118,16 @@ def test_keys_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = read_settings().encryption_keys
     assert keys is not None
     assert [key.get_secret_value().strip() for key in keys] == [first, second]
+
+
+def test_hosts_of_meetings_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pair is a service and a host, and one service may have several."""
+    monkeypatch.setenv("ATTENDEE_MEETING_HOSTS", "jitsi=meet.example.com, sandbox = http://127.0.0.1:8100,jitsi=m:1,")
+    assert read_settings().meeting_hosts == (
+        ("jitsi", "meet.example.com"),
+        ("sandbox", "http://127.0.0.1:8100"),
+        ("jitsi", "m:1"),
+    )
 
 
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

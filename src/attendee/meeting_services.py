@@ -26,7 +26,7 @@ _LINK = re.compile(
     r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:\#(?P<fragment>.*))?",
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def parse_link(text: str) -> Link | None:
     return Link(
         scheme=scheme,
         host=host,
-        port=None if port == _DEFAULT_PORTS[scheme] else port,
+        port=None if port == DEFAULT_PORTS[scheme] else port,
         path=match["path"],
         query=match["query"] or "",
         fragment=match["fragment"] or "",
@@ -103,12 +103,12 @@ def _unchanged(link: Link) -> Link:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A row of the table; see the head of this module. `keeps=None` keeps the whole query."""
+    """A row of the table; see the head of this module."""
 
     name: str
     hosts: tuple[str, ...]
     shapes: tuple[Shape, ...]
-    keeps: tuple[str, ...] | None = ()
+    keeps: tuple[str, ...] = ()
     canonical: Callable[[Link], Link] = _unchanged
 
 
@@ -227,6 +227,10 @@ SERVICES: tuple[Service, ...] = (
         ),
         keeps=("MTID", "PW"),
     ),
+    Service("jitsi", hosts=("meet.jit.si",), shapes=(Shape(r"/[^/]+"), Shape(r"/[^/]+/[^/]+")), keeps=("jwt",)),
+    # Everybody's is their own: only a setting says where it is.
+    Service("bigbluebutton", hosts=(), shapes=(Shape(r"/(?:b|rooms)/[\w-]+(?:/join)?"),)),
+    Service("sandbox", hosts=(), shapes=(Shape(r"/rooms/[A-Za-z0-9-]+"),)),
 )
 
 

@@ -8,11 +8,11 @@ brackets, so scanning the markup finds each `href`, and then the text that it be
 
 import html
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
-from attendee.meeting_services import SERVICES, WRAPPERS, Link, Service, Shape, Wrapper, parse_link
+from attendee.meeting_services import DEFAULT_PORTS, SERVICES, WRAPPERS, Link, Service, Wrapper, parse_link
 
 MAX_LINK_LENGTH = 8_192
 MAX_LINKS_TRIED = 500
@@ -45,10 +45,11 @@ _HIDDEN_ENDS = {
 }
 
 _UNSAFE = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9%=+:@/,._~-]")
-_EXTRA_HOST = re.compile(
-    r"(?:(?P<scheme>https?)://)?(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::(?P<port>\d{1,5}))?(?P<path>(?:/[\w.~-]+)*)/?",
+_ORIGIN = re.compile(
+    r"(?:(?P<scheme>https?)://)?(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::(?P<port>\d{1,5}))?/?",
     re.IGNORECASE | re.ASCII,
 )
+_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +62,29 @@ class MeetingUrl:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a service is met: below a host. With neither scheme nor port: over https, on its own port."""
+    """Where a service is met: below a host, at a port (None for the scheme's own)."""
 
     service: Service
-    scheme: str | None = None
+    scheme: str = "https"
     port: int | None = None
 
     def admit(self, link: Link) -> Link | None:
-        """The link with the scheme it is to be opened with, or None if scheme or port are odd for this place."""
+        """The link with the scheme that it is to be opened with, or None if it leads to another port."""
         if link.port != self.port:
             return None
-        if self.scheme is not None:
-            return link if link.scheme == self.scheme else None
-        return link if self.port is not None else replace(link, scheme="https")
+        # What is met over https on its own port is written with http by people and by old programs.
+        is_usual = self.scheme == "https" and self.port is None
+        return replace(link, scheme="https") if is_usual else link if link.scheme == self.scheme else None
 
 
 class MeetingLinks:
     """The services that we know, and the hosts that an operator adds to them.
 
-    `extra` maps a service's name to more hosts of it: "video.acme.example" for one that is met over https as all are,
-    "video.acme.example:8443" for one where that port is used over http or https, or an origin such as
-    "http://127.0.0.1:8100" for just that. A name that the table lacks becomes a service of the operator's own: every
-    page below the host, and below the path if one is given ("http://127.0.0.1:8100/rooms"), is a meeting.
-    Raises ValueError for an entry that is none of these.
+    `extra_hosts` are pairs of a service's name and a host: "video.acme.example" or "video.acme.example:8443", met over
+    https, or an origin such as "http://127.0.0.1:8100". Raises ValueError for a pair that is none of these.
     """
 
-    def __init__(self, *, extra: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(self, *, extra_hosts: Iterable[tuple[str, str]] = ()) -> None:
         self._places: dict[str, list[_Place]] = {}
         self._wrappers: dict[str, list[Wrapper]] = {}
         for service in SERVICES:
@@ -95,9 +93,8 @@ class MeetingLinks:
         for wrapper in WRAPPERS:
             for host in wrapper.hosts:
                 self._wrappers.setdefault(host, []).append(wrapper)
-        for name, entries in (extra or {}).items():
-            for entry in entries:
-                self._add(name, entry)
+        for name, host in extra_hosts:
+            self._add(name, host)
 
     def find_meeting_url(self, *, conference: Sequence[str], location: str, body: str, title: str) -> str | None:
         """The event's meeting link, normalised; None if it has none.
@@ -136,23 +133,23 @@ class MeetingLinks:
             text = inner
         return None
 
-    def meeting_service(self, url: str) -> str | None:
+    def service_of(self, url: str) -> str | None:
         """The name of the service that the link is a meeting of, or None."""
         found = self.normalise_meeting_url(url)
         return None if found is None else found.service
 
-    def _add(self, name: str, entry: str) -> None:
-        match = _EXTRA_HOST.fullmatch(entry)
-        known = next((service for service in SERVICES if service.name == name), None)
-        if match is None or (known is not None and match["path"]):
-            raise ValueError(f"not a host, host:port or origin of {name} meetings: {entry!r}")
-        scheme = match["scheme"].lower() if match["scheme"] else None
-        host = match["host"].lower()
-        port = int(match["port"]) if match["port"] else None
-        if scheme is not None and port == {"http": 80, "https": 443}[scheme]:
-            port = None
-        service = known or Service(name, hosts=(host,), shapes=(Shape(re.escape(match["path"]) + "/.+"),), keeps=None)
-        self._places.setdefault(host, []).append(_Place(service, scheme=scheme, port=port))
+    def _add(self, name: str, origin: str) -> None:
+        service = next((service for service in SERVICES if service.name == name), None)
+        if service is None:
+            known = ", ".join(sorted(service.name for service in SERVICES))
+            raise ValueError(f"there is no service {name!r}; there are {known}")
+        match = _ORIGIN.fullmatch(origin)
+        port = int(match["port"]) if match and match["port"] else None
+        if match is None or (port is not None and not 0 < port <= _MAX_PORT):
+            raise ValueError(f"{origin!r} is no host for {name}; it must be such as meet.example.com")
+        scheme = (match["scheme"] or "https").lower()
+        place = _Place(service, scheme=scheme, port=None if port == DEFAULT_PORTS[scheme] else port)
+        self._places.setdefault(match["host"].lower(), []).append(place)
 
     def _is_known(self, host: str) -> bool:
         return any(parent in self._places or parent in self._wrappers for parent in _with_parents(host))
@@ -209,11 +206,8 @@ def _normalised(link: Link, service: Service) -> str | None:
         for shape in service.shapes
     ):
         return None
-    if service.keeps is None:
-        kept = [_escaped(part) for part in link.query.split("&") if part]
-    else:
-        values = {name: link.parameter(name) for name in service.keeps}
-        kept = [f"{name}={_escaped(value)}" for name, value in values.items() if value]
+    values = {name: link.parameter(name) for name in service.keeps}
+    kept = [f"{name}={_escaped(value)}" for name, value in values.items() if value]
     port = "" if link.port is None else f":{link.port}"
     url = f"{link.scheme}://{link.host}{port}{_escaped(link.path)}" + ("?" + "&".join(kept) if kept else "")
     if url[-1] in _AFTER_LINK:
@@ -267,4 +261,4 @@ def _with_parents(host: str) -> Iterator[str]:
 _known_links = MeetingLinks()
 find_meeting_url = _known_links.find_meeting_url
 normalise_meeting_url = _known_links.normalise_meeting_url
-meeting_service = _known_links.meeting_service
+service_of = _known_links.service_of

@@ -52,7 +52,7 @@ async def serve(settings: Settings, *, with_worker: bool, tell: Told) -> None:
     """
     with stop_signals() as stop, listening(settings.host, settings.port) as listener:
         async with opened_to_serve(settings) as at_hand, asyncio.TaskGroup() as tasks:
-            meeting_links = MeetingLinks()
+            meeting_links = MeetingLinks(extra_hosts=settings.meeting_hosts)
             server = _ApiServer(at_hand, meeting_links, settings=settings)
             tasks.create_task(server.serve([listener]))
             tasks.create_task(server.end_after(stop))
@@ -75,7 +75,8 @@ async def work(settings: Settings, *, tell: Told) -> None:
     with stop_signals() as stop:
         async with opened_to_serve(settings) as at_hand:
             tell("The worker is up. Ctrl-C stops it.")
-            await _work(at_hand, MeetingLinks(), settings=settings, stop=stop)
+            meeting_links = MeetingLinks(extra_hosts=settings.meeting_hosts)
+            await _work(at_hand, meeting_links, settings=settings, stop=stop)
 
 
 class _ApiServer(uvicorn.Server):

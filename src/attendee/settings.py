@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from attendee.meetings import MeetingLinks
 from attendee.store.columns import KeyRing
 
 _PREFIX = "ATTENDEE_"
@@ -47,6 +48,22 @@ def _reachable_by_platforms(address: str | None) -> str | None:
 
 def _between_commas(value: Any) -> Any:
     return tuple(part for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _hosts_of_services(value: Any) -> Any:
+    return tuple(_host_of_service(pair) for pair in _between_commas(value)) if isinstance(value, str) else value
+
+
+def _host_of_service(pair: str) -> tuple[str, str]:
+    service, separator, host = (part.strip() for part in pair.partition("="))
+    if not separator:
+        raise ValueError(f"{pair.strip()!r} must be a service and a host of it, such as jitsi=meet.example.com")
+    return service, host
+
+
+def _of_known_services(hosts: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    MeetingLinks(extra_hosts=hosts)
+    return hosts
 
 
 def _keys_that_open(keys: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
@@ -137,6 +154,13 @@ class Settings(BaseSettings):
     allow_insecure_webhooks: bool = Field(
         default=False,
         description="Whether webhooks may go to plain http and to private addresses: for work on one machine.",
+    )
+    meeting_hosts: Annotated[
+        tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_hosts_of_services), AfterValidator(_of_known_services)
+    ] = Field(
+        default=(),
+        description="Hosts of your own where meetings are held: pairs of a service and a host (or host:port, or an "
+        "origin such as http://127.0.0.1:8100) between commas, such as jitsi=meet.example.com.",
     )
     google_api_url: _HttpAddress = Field(
         default="https://www.googleapis.com",
