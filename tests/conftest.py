@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ import asyncpg
 import pytest
 
 from attendee.store.database import migrate
+from tests.browser import Browser, running_browser
 
 _SUPERUSER = "attendee"
 _TEMPLATE = "attendee_template"
@@ -253,3 +254,10 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """A fresh database with the schema in place; the test runs once on each kind."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A real browser; what its pages complain of fails the test."""
+    async with running_browser() as browser:
+        yield browser
