@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import select
 
+from attendee.bots.schedule import LaunchTimes
 from attendee.meetings import find_meeting_url
 from attendee.model import BotState, CalendarId, Platform, ProjectId, Trigger
 from attendee.pipeline import Pipeline, SyncSettings
@@ -66,6 +67,7 @@ class Installation:
     pipeline: Pipeline
     quiet: QuietSyncs
     project_id: ProjectId
+    launch_times: LaunchTimes
     key_ring: KeyRing = KEY_RING
     people: dict[CalendarId, Person] = field(default_factory=dict)
 
@@ -130,7 +132,17 @@ class Installation:
             "Notes", event.meeting_url, event.start_time, event.id, event.calendar_id, deduplication_key, None, {}
         )
         async with self.database.transaction() as tx:
-            return await bots.create(tx, new, state=state, project_id=self.project_id, now=self.clock())
+            return await bots.create(
+                tx,
+                new,
+                bot_id=(bot_id := bots.new_bot_id()),
+                state=state,
+                project_id=self.project_id,
+                due_at=self.launch_times.first_due(
+                    bot_id, join_at=event.start_time, has_link=event.meeting_url is not None, has_event=True
+                ),
+                now=self.clock(),
+            )
 
     async def rows(self, table: Any, *conditions: Any) -> list[Any]:
         async with self.database.reading() as tx:
@@ -200,8 +212,10 @@ class NotDue(Exception):
 
 
 @asynccontextmanager
-async def installation(database_url: str, *, wants_push: bool = False) -> AsyncIterator[Installation]:
-    """An installation over a fresh, migrated database, with one project."""
+async def installation(
+    database_url: str, *, wants_push: bool = False, lead: timedelta | None = None
+) -> AsyncIterator[Installation]:
+    """An installation over a fresh, migrated database, with one project. With a `lead` it has a runner, elsewhere."""
     clock = ManualClock()
     world = World(clock)
     database = Database(database_url)
@@ -230,9 +244,13 @@ async def installation(database_url: str, *, wants_push: bool = False) -> AsyncI
             key_ring=KEY_RING,
             clock=clock,
             settings=SyncSettings(
-                past=timedelta(days=1), future=timedelta(days=28), intervals=INTERVALS, wants_push=wants_push
+                past=timedelta(days=1),
+                future=timedelta(days=28),
+                intervals=INTERVALS,
+                launch_times=LaunchTimes(lead),
+                wants_push=wants_push,
             ),
             settle_quiet=quiet.add,
         )
-        yield Installation(clock, database, world, sandbox, http, pipeline, quiet, project.id)
+        yield Installation(clock, database, world, sandbox, http, pipeline, quiet, project.id, LaunchTimes(lead))
         await database.close()

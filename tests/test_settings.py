@@ -41,8 +41,27 @@ def test_environment_goes_before_the_file(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_variables_that_are_not_known_stop_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A setting of a later version may stand there already."""
     monkeypatch.setenv("ATTENDEE_PUBLIC_URL", "https://example.com")
-    (tmp_path / ".env").write_text("ATTENDEE_BOT_RUNNER=http\nOTHER=1\n")
+    (tmp_path / ".env").write_text("ATTENDEE_NOT_YET_KNOWN=http\nOTHER=1\n")
     assert read_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("runner", "missing"),
+    [
+        ("http", "BOT_RUNNER_URL"),
+    ],
+)
+def test_a_runner_that_lacks_a_setting_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, runner: str, missing: str
+) -> None:
+    """Found out at the start, and not when the first bot is late."""
+    given = {"BOT_RUNNER_URL": "http://127.0.0.1:1"}
+    for name, value in ({"BOT_RUNNER": runner} | given).items():
+        monkeypatch.setenv(f"ATTENDEE_{name}", value)
+    assert read_settings().bot_runner == runner
+    monkeypatch.delenv(f"ATTENDEE_{missing}")
+    with pytest.raises(WrongSetting, match=f"^ATTENDEE_{missing} is not set: ATTENDEE_BOT_RUNNER={runner} needs it$"):
+        read_settings()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ BotId = NewType("BotId", str)
 ChannelId = NewType("ChannelId", str)
 SubscriptionId = NewType("SubscriptionId", str)
 DeliveryId = NewType("DeliveryId", str)
+LaunchId = NewType("LaunchId", str)
 
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -98,6 +99,29 @@ class BotEventType(StrEnum):
     JOINED_BREAKOUT_ROOM = "joined_breakout_room"
     BEGAN_LEAVING_BREAKOUT_ROOM = "began_leaving_breakout_room"
     LEFT_BREAKOUT_ROOM = "left_breakout_room"
+
+
+class RecordingState(StrEnum):
+    NOT_STARTED = "not_started"
+    IN_PROGRESS = "in_progress"
+    PAUSED = "paused"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+class TranscriptionState(StrEnum):
+    NOT_STARTED = "not_started"
+    IN_PROGRESS = "in_progress"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+class LaunchState(StrEnum):
+    """A launch is wanted until the runner has taken it, and calling off until the runner has confirmed that."""
+
+    WANTED = "wanted"
+    TAKEN = "taken"
+    CALLING_OFF = "calling_off"
 
 
 class Trigger(StrEnum):

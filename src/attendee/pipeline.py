@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.bots import following
+from attendee.bots.schedule import LaunchTimes
 from attendee.clock import Clock, written
 from attendee.errors import ClaimLost
 from attendee.model import ActivityKind, CalendarState, KnownEvent, Platform, Touched, Window
@@ -53,6 +54,7 @@ class SyncSettings:
     past: timedelta
     future: timedelta
     intervals: Intervals
+    launch_times: LaunchTimes
     wants_push: bool
 
 
@@ -152,7 +154,9 @@ class Pipeline:
             difference = compare(known, changes)
 
             now = self.clock()
-            entries = _told(difference) + await following.follow_events(tx, calendar, difference.touched, now=now)
+            entries = _told(difference) + await following.follow_events(
+                tx, calendar.id, difference.touched, times=self.settings.launch_times, now=now
+            )
             came_back = calendar.state is not CalendarState.CONNECTED
             if difference.touched or came_back:
                 await outbox.record_events_update(tx, _synced(calendar, now), _event_ids(difference), now=now)
@@ -214,7 +218,7 @@ class Pipeline:
         *,
         now: datetime,
     ) -> None:
-        entries = await following.delete_waiting(tx, calendar, now=now)
+        entries = await following.delete_waiting(tx, calendar.id, reason="calendar_disconnected", now=now)
         disconnected = replace(
             calendar,
             state=CalendarState.DISCONNECTED,

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -15,9 +15,13 @@ from sqlalchemy import Row
 
 from attendee import clock
 from attendee.api.app import create_app
-from attendee.bots.launch import Launcher
+from attendee.bots.launch import Launcher, Orders
+from attendee.bots.runners.http import HttpRunner
+from attendee.bots.runners.port import Runner
+from attendee.bots.schedule import LaunchTimes
+from attendee.bots.staging import Stager
 from attendee.meetings import MeetingLinks
-from attendee.model import Platform
+from attendee.model import Platform, ProjectId
 from attendee.outgoing import Outgoing
 from attendee.pipeline import Pipeline, SyncSettings
 from attendee.providers.google import GoogleCalendar
@@ -25,16 +29,17 @@ from attendee.providers.microsoft import MicrosoftCalendar
 from attendee.providers.port import CalendarProvider
 from attendee.settings import Settings
 from attendee.startup import CannotStart, Opened, opened_to_serve, uses_sqlite
-from attendee.store import channels, projects, tables
+from attendee.store import channels, launches, projects, tables
 from attendee.store.bots import Bot
 from attendee.store.calendars import Calendar
 from attendee.store.channels import Channel
 from attendee.store.database import Database
 from attendee.store.deliveries import Delivery
+from attendee.store.launches import Launch
 from attendee.sync.schedule import Intervals
 from attendee.sync.watch import ChannelKeeper
 from attendee.webhooks.send import Sender
-from attendee.worker import Job, QuietSyncs, Worker
+from attendee.worker import Cap, Job, QuietSyncs, Worker
 
 # A receiver of webhooks has so long to answer.
 _WEBHOOK_TIMEOUT = timedelta(seconds=10)
@@ -57,7 +62,8 @@ async def serve(settings: Settings, *, with_worker: bool, tell: Told) -> None:
             tasks.create_task(server.serve([listener]))
             tasks.create_task(server.end_after(stop))
             if with_worker:
-                tasks.create_task(_work(at_hand, meeting_links, settings=settings, stop=stop))
+                here = _address(listener)
+                tasks.create_task(_work(at_hand, meeting_links, settings=settings, address=here, stop=stop))
             await server.up.wait()
             tell(f"attendee is up at {_address(listener)} (its API: {_address(listener)}/docs). Ctrl-C stops it.")
             if not await _has_project(at_hand.database):
@@ -76,7 +82,8 @@ async def work(settings: Settings, *, tell: Told) -> None:
         async with opened_to_serve(settings) as at_hand:
             tell("The worker is up. Ctrl-C stops it.")
             meeting_links = MeetingLinks(extra_hosts=settings.meeting_hosts)
-            await _work(at_hand, meeting_links, settings=settings, stop=stop)
+            address = f"http://{settings.host}:{settings.port}"
+            await _work(at_hand, meeting_links, settings=settings, address=address, stop=stop)
 
 
 class _ApiServer(uvicorn.Server):
@@ -90,6 +97,8 @@ class _ApiServer(uvicorn.Server):
             meeting_links=meeting_links,
             allow_insecure_webhooks=settings.allow_insecure_webhooks,
             intervals=_intervals(settings),
+            launch_times=_launch_times(settings),
+            heartbeat=timedelta(seconds=settings.bot_heartbeat_seconds),
         )
         super().__init__(
             uvicorn.Config(
@@ -119,19 +128,35 @@ class _ApiServer(uvicorn.Server):
         self.should_exit = True
 
 
-async def _work(at_hand: Opened, meeting_links: MeetingLinks, *, settings: Settings, stop: asyncio.Event) -> None:
+async def _work(
+    at_hand: Opened, meeting_links: MeetingLinks, *, settings: Settings, address: str, stop: asyncio.Event
+) -> None:
+    """Works until told to stop. `address` is where this machine's API listens, for bots that are to report to it."""
     if settings.public_url is None:
         async with at_hand.database.transaction() as tx:
             await channels.stop_listening(tx, now=clock.now())
     async with _connections(settings) as (outgoing, http):
-        worker = _build_worker(at_hand, settings=settings, outgoing=outgoing, http=http, meeting_links=meeting_links)
+        worker = _build_worker(
+            at_hand,
+            settings=settings,
+            outgoing=outgoing,
+            http=http,
+            meeting_links=meeting_links,
+            report_url=settings.runner_report_url or settings.public_url or address,
+        )
         await worker.run(stop)
 
 
 def _build_worker(
-    at_hand: Opened, *, settings: Settings, outgoing: Outgoing, http: aiohttp.ClientSession, meeting_links: MeetingLinks
+    at_hand: Opened,
+    *,
+    settings: Settings,
+    outgoing: Outgoing,
+    http: aiohttp.ClientSession,
+    meeting_links: MeetingLinks,
+    report_url: str,
 ) -> Worker:
-    """The worker with its four kinds of work."""
+    """The worker with its kinds of work."""
     database, key_ring = at_hand.database, at_hand.key_ring
     providers: dict[Platform, CalendarProvider] = {
         Platform.GOOGLE: GoogleCalendar(
@@ -147,7 +172,7 @@ def _build_worker(
             find_meeting_url=meeting_links.find_meeting_url,
         ),
     }
-    intervals = _intervals(settings)
+    intervals, times = _intervals(settings), _launch_times(settings)
     quiet = QuietSyncs(database, intervals)
     pipeline = Pipeline(
         database=database,
@@ -158,12 +183,15 @@ def _build_worker(
             past=timedelta(days=settings.sync_window_past_days),
             future=timedelta(days=settings.sync_window_future_days),
             intervals=intervals,
+            launch_times=times,
             wants_push=settings.public_url is not None,
         ),
         settle_quiet=quiet.add,
     )
     sender = Sender(database, outgoing, key_ring, clock.now)
-    launcher = Launcher(database, clock.now)
+    runner = _runner(at_hand, settings=settings, http=http)
+    orders = None if runner is None else Orders(report_url, meeting_links.service_of)
+    launcher = Launcher(database, key_ring, clock.now, times, orders)
     keeper = ChannelKeeper(database, providers, key_ring, clock.now, settings.public_url)
 
     async def sync(row: Row[Any]) -> None:
@@ -179,13 +207,54 @@ def _build_worker(
         await keeper.keep(Channel.from_row(row))
 
     at_once = settings.worker_concurrency
-    jobs = (
+    jobs = [
         Job(tables.calendars, (("project_id", "client_id"), ("project_id",)), sync, at_once),
         Job(tables.deliveries, (("project_id", "url"), ("project_id",)), send, at_once),
         Job(tables.bots, (("project_id",),), launch, at_once),
         Job(tables.channels, (("project_id", "client_id"), ("project_id",)), keep, at_once),
-    )
+    ]
+    if runner is not None:
+        jobs.append(_launches_job(at_hand, runner, times, settings=settings))
     return Worker(database=database, clock=clock.now, jobs=jobs, quiet=quiet)
+
+
+def _launches_job(at_hand: Opened, runner: Runner, times: LaunchTimes, *, settings: Settings) -> Job:
+    heartbeat = timedelta(seconds=settings.bot_heartbeat_seconds)
+    stager = Stager(at_hand.database, at_hand.key_ring, clock.now, runner, times, heartbeat)
+
+    async def carry_out(row: Row[Any]) -> None:
+        await stager.carry_out(Launch.from_row(row))
+
+    most = settings.bots_at_once_per_project
+    return Job(
+        tables.launches,
+        (("project_id",),),
+        carry_out,
+        # Calls to a runner wait more than they work, and all bots of a full hour want to be told of.
+        at_once=max(settings.worker_concurrency, most),
+        among=None if runner.host is None else launches.reachable_from(runner.host),
+        cap=Cap(("project_id",), most, launches.projects_in_flight),
+    )
+
+
+def _runner(at_hand: Opened, *, settings: Settings, http: aiohttp.ClientSession) -> Runner | None:
+    """What runs bots, as it was chosen."""
+    key = None if settings.bot_runner_key is None else settings.bot_runner_key.get_secret_value()
+    match settings.bot_runner:
+        case "http":
+
+            async def secrets_of(project_id: ProjectId) -> Sequence[str]:
+                async with at_hand.database.reading() as tx:
+                    return await projects.live_secrets(tx, project_id, key_ring=at_hand.key_ring)
+
+            return HttpRunner(http, settings.bot_runner_url or "", key, secrets_of, clock.now)
+        case _:
+            return None
+
+
+def _launch_times(settings: Settings) -> LaunchTimes:
+    has_runner = settings.bot_runner != "none"
+    return LaunchTimes(timedelta(seconds=settings.bot_launch_lead_seconds) if has_runner else None)
 
 
 def _intervals(settings: Settings) -> Intervals:

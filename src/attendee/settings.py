@@ -13,7 +13,7 @@ from attendee.store.columns import KeyRing
 
 _PREFIX = "ATTENDEE_"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_SECRETS = frozenset({"database_url", "encryption_keys"})
+_SECRETS = frozenset({"database_url", "encryption_keys", "bot_runner_key"})
 # Where Pydantic's own words would puzzle who reads them.
 _IN_OUR_WORDS = {
     "int_parsing": "it must be a whole number",
@@ -151,6 +151,29 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(
         default=32, ge=1, le=1000, description="How many syncs, and how many deliveries, one process has in flight."
     )
+    bot_launch_lead_seconds: int = Field(
+        default=300,
+        ge=0,
+        le=3600,
+        description="How long before it joins a bot is handed to the runner, in seconds; bots that join at the same "
+        "minute are spread over the first third of it.",
+    )
+    bot_runner: Annotated[Literal["none", "http"], BeforeValidator(_lower_case)] = Field(
+        default="none",
+        description="What runs bots: `none`, or `http`, a fleet of your own.",
+    )
+    bot_runner_url: _HttpAddress | None = Field(default=None, description="Where the fleet is.")
+    bot_runner_key: SecretStr | None = Field(default=None, description="A bearer token for the fleet, if it wants one.")
+    runner_report_url: _HttpAddress | None = Field(
+        default=None,
+        description="The address that runners report to; unset, it is PUBLIC_URL, and without that http://HOST:PORT.",
+    )
+    bot_heartbeat_seconds: int = Field(
+        default=120, ge=1, le=86_400, description="How long a bot in a meeting may say nothing, in seconds."
+    )
+    bots_at_once_per_project: int = Field(
+        default=100, ge=1, le=10_000, description="How many launches of one project are told to the runner at once."
+    )
     allow_insecure_webhooks: bool = Field(
         default=False,
         description="Whether webhooks may go to plain http and to private addresses: for work on one machine.",
@@ -190,11 +213,22 @@ class Settings(BaseSettings):
 def read_settings() -> Settings:
     """The settings as they are now. Raises WrongSetting."""
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as wrong:
         raise WrongSetting("; ".join(_explained(error) for error in wrong.errors())) from None
     except (UnicodeDecodeError, OSError) as trouble:
         raise WrongSetting(f".env can't be read: {trouble}") from None
+    _check_runner(settings)
+    return settings
+
+
+def _check_runner(settings: Settings) -> None:
+    """Whether the chosen runner has what it needs: found out now, not when the first bot is late."""
+    needs = {"http": ("bot_runner_url",)}
+    for name in needs.get(settings.bot_runner, ()):
+        if getattr(settings, name) is None:
+            chosen = f"{_PREFIX}BOT_RUNNER={settings.bot_runner}"
+            raise WrongSetting(f"{_PREFIX}{name.upper()} is not set: {chosen} needs it")
 
 
 def _explained(error: ErrorDetails) -> str:

@@ -6,13 +6,14 @@ dies loses nothing; a wake-up only shortens the wait.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, Table
+from sqlalchemy import ColumnElement, Row, Table
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.clock import Clock
 from attendee.errors import ClaimLost
@@ -46,6 +47,18 @@ class Job:
     shares: Sequence[tuple[str, ...]]
     run: Callable[[Row[Any]], Awaitable[None]]
     at_once: int
+    # Which rows this worker can do at all; None for all.
+    among: ColumnElement[bool] | None = None
+    cap: "Cap | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """No value of `columns` has more than `most` rows in flight, whichever workers have claimed them."""
+
+    columns: tuple[str, ...]
+    most: int
+    in_flight: Callable[[AsyncConnection, datetime], Awaitable[Mapping[tuple[str, ...], int]]]
 
 
 class Worker:
@@ -168,10 +181,14 @@ class _Loop:
             columns: [values for values, count in counts.items() if count >= width * free]
             for width, (columns, counts) in enumerate(self._in_flight.items(), start=1)
         }
-        self._is_waiting_for_room = any(full.values())
         now = self._clock()
         async with self._database.transaction() as tx:
-            rows = await claims.claim_due(tx, self.job.table, now=now, limit=limit, excluding=full)
+            if self.job.cap is not None:
+                limit = await _capped(tx, self.job.cap, full, limit=limit, now=now)
+            self._is_waiting_for_room = any(full.values())
+            rows = await claims.claim_due(
+                tx, self.job.table, now=now, limit=limit, excluding=full, among=self.job.among
+            )
             is_more_due = len(rows) == limit
             next_at = None if is_more_due else await claims.next_due_at(tx, self.job.table, after=now)
         for row in rows:
@@ -210,3 +227,13 @@ class _Loop:
         except Exception:
             # Nothing of this row's work is stored; its claim ends by itself and it is tried again.
             log.exception("work_failed", work=self.job.table.name, id=row.id)
+
+
+async def _capped(
+    tx: AsyncConnection, cap: Cap, full: dict[tuple[str, ...], list[tuple[str, ...]]], *, limit: int, now: datetime
+) -> int:
+    """How many rows may be claimed at once; who has all that the cap allows is added to `full`."""
+    counts = await cap.in_flight(tx, now)
+    full.setdefault(cap.columns, []).extend(values for values, count in counts.items() if count >= cap.most)
+    # All of them may turn out to be of one value.
+    return min(limit, cap.most, *(cap.most - count for count in counts.values() if count < cap.most))

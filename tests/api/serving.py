@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from yarl import URL
 
 from attendee.api.app import create_app
+from attendee.bots.schedule import LaunchTimes
 from attendee.clock import Clock
 from attendee.meetings import MeetingLinks
 from attendee.model import ProjectId, new_id
@@ -29,6 +30,8 @@ from tests.installation import INTERVALS
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LINK = "https://meet.google.com/abc-defg-hij"
 CALENDAR = {"platform": "google", "client_id": "client", "client_secret": "s3cret", "refresh_token": "r3fresh"}
+
+HEARTBEAT = timedelta(minutes=2)
 
 
 @dataclass
@@ -154,6 +157,7 @@ def new_app(
     key_ring: KeyRing | None = None,
     clock: Clock = lambda: NOON,
     allow_insecure_webhooks: bool = False,
+    launch_times: LaunchTimes = LaunchTimes(None),  # noqa: B008  # it never changes
 ) -> FastAPI:
     return create_app(
         database=database,
@@ -162,6 +166,8 @@ def new_app(
         meeting_links=MeetingLinks(),
         allow_insecure_webhooks=allow_insecure_webhooks,
         intervals=INTERVALS,
+        launch_times=launch_times,
+        heartbeat=HEARTBEAT,
     )
 
 

@@ -42,6 +42,7 @@ async def test_a_bot_with_a_time_is_scheduled(api: Served, client: Client) -> No
         "deduplication_key": "k",
         "bot_name": "Notes",
         "calendar_event_id": None,
+        "remote_id": None,
         "created_at": "2026-11-23T12:00:00.000000Z",
         "updated_at": "2026-11-23T12:00:00.000000Z",
     }

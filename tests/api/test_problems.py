@@ -34,6 +34,7 @@ EVERY_ROUTE = [
     ("GET", "/bots/{bot}"),
     ("PATCH", "/bots/{bot}"),
     ("DELETE", "/bots/{bot}"),
+    ("POST", "/bots/{bot}/leave"),
     ("GET", "/bots/{bot}/activity"),
     ("GET", "/webhooks"),
     ("POST", "/webhooks"),

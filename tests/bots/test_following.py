@@ -1,6 +1,6 @@
 """Bots go where their events go, in the transaction that stores what became of the events."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -53,19 +53,22 @@ async def _history(here: Installation, bot: Bot) -> list[tuple[str, Any]]:
     return [(row.kind, row.detail) for row in sorted(rows, key=lambda row: row.number)]
 
 
+@pytest.mark.parametrize("is_launched", [False, True])
 @pytest.mark.parametrize(
     ("event", "becomes"),
     [
-        (Meeting(_TOMORROW, _MEET), Keep()),
-        (Meeting(_LATER, _MEET), Follow(_LATER, _MEET)),
-        (Meeting(_TOMORROW, _ZOOM), Follow(_TOMORROW, _ZOOM)),
-        (Meeting(_TOMORROW, None), Follow(_TOMORROW, None)),
-        (None, Delete()),
+        (Meeting(_TOMORROW, _MEET), lambda _: Keep()),
+        (Meeting(_LATER, _MEET), lambda is_launched: Follow(_LATER, _MEET, calls_off=is_launched)),
+        (Meeting(_TOMORROW, _ZOOM), lambda is_launched: Follow(_TOMORROW, _ZOOM, calls_off=is_launched)),
+        (Meeting(_TOMORROW, None), lambda is_launched: Follow(_TOMORROW, None, calls_off=is_launched)),
+        (None, lambda is_launched: Delete(calls_off=is_launched)),
     ],
 )
-def test_a_bot_follows_time_and_link(event: Meeting | None, becomes: Keep | Follow | Delete) -> None:
-    """Decided from the two alone."""
-    assert follow(Meeting(_TOMORROW, _MEET), event) == becomes
+def test_a_bot_follows_time_and_link(
+    event: Meeting | None, becomes: Callable[[bool], Keep | Follow | Delete], *, is_launched: bool
+) -> None:
+    """Decided from the two alone; what the runner has been told of the old is called off."""
+    assert follow(Meeting(_TOMORROW, _MEET), event, is_launched=is_launched) == becomes(is_launched)
 
 
 async def test_a_moved_event_moves_its_bot(here: Installation, ana: Person, calendar: Calendar) -> None:

@@ -44,7 +44,7 @@ async def _claim(here: Installation) -> list[Bot]:
 
 
 async def _launch(here: Installation, bot: Bot) -> None:
-    await Launcher(here.database, here.clock).launch(bot)
+    await Launcher(here.database, here.key_ring, here.clock, here.launch_times, None).launch(bot)
 
 
 async def _stored(here: Installation, bot: Bot) -> Any:

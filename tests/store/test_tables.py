@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.exc import IntegrityError
 
+from attendee.bots import following
 from attendee.errors import Invalid, NotAllowed
 from attendee.model import FINISHED_BOT_STATES, BotState
 from attendee.store import bots, calendars, tables
@@ -119,6 +120,7 @@ async def test_a_removed_calendar_leaves_no_trace_but_what_was_sent(here: Instal
     event = (await here.events(calendar.id))["meeting"]
     joining = await here.order_bot(event, state=BotState.JOINING)
     async with here.database.transaction() as tx:
+        await following.delete_waiting(tx, calendar.id, reason="calendar_deleted", now=here.clock())
         await calendars.remove(tx, calendar)
     for table in (tables.calendars, tables.events, tables.platform_calendars, tables.activity):
         assert await here.rows(table) == []

@@ -19,11 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from sqlalchemy import event as sqlalchemy_event
 
 from attendee.errors import ClaimLost
-from attendee.model import ActivityKind, BotState, CalendarState, EventId, RemoteEvent, Trigger, Window
+from attendee.model import ActivityKind, CalendarState, EventId, RemoteEvent, Trigger, Window
 from attendee.sandbox.entries import Conference, EntryState, Frequency, Rule
 from attendee.sandbox.faults import FaultKind
-from attendee.store import bots, subscriptions, sync_state, tables
-from attendee.store.bots import NewBot
+from attendee.store import subscriptions, sync_state, tables
 from attendee.sync.access import Access
 from tests.installation import Installation, NotDue, installation
 
@@ -206,14 +205,7 @@ class SyncMachine(RuleBasedStateMachine):
         usable = [row for row in rows if not row.is_deleted and row.meeting_url and row.start_time > now]
         if usable:
             row = usable[chosen % len(usable)]
-            self.bots[self.run(self._order_bot(row))] = row.id
-
-    async def _order_bot(self, row: Any) -> str:
-        here = self.home.here
-        new = NewBot("Notes", row.meeting_url, row.start_time, row.id, row.calendar_id, None, None, {})
-        async with here.database.transaction() as tx:
-            bot = await bots.create(tx, new, state=BotState.SCHEDULED, project_id=here.project_id, now=here.clock())
-        return bot.id
+            self.bots[self.run(self.home.here.order_bot(row)).id] = row.id
 
     @contextmanager
     def _dying_at(self, step: int) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """The REST API as an ASGI application, built from what it is handed."""
 
+from datetime import timedelta
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,10 +11,11 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from attendee import __version__
-from attendee.api import bots, calendar_events, calendars, notifications, operations, schemas, webhooks
+from attendee.api import bots, calendar_events, calendars, notifications, operations, runner, schemas, webhooks
 from attendee.api.middleware import EveryRequest
 from attendee.api.problems import HANDLERS, PROBLEM_SCHEMAS, no_route
 from attendee.api.service import Service
+from attendee.bots.schedule import LaunchTimes
 from attendee.clock import Clock
 from attendee.meetings import MeetingLinks
 from attendee.store.columns import KeyRing
@@ -27,6 +29,7 @@ _ROUTERS = (
     webhooks.router,
     webhooks.deliveries_router,
     notifications.router,
+    runner.router,
     operations.router,
 )
 
@@ -53,6 +56,7 @@ class Api(FastAPI):
                     "name": "Authorization",
                     "description": "`Token <api key>`",
                 },
+                "ReportToken": {"type": "http", "scheme": "bearer", "description": "The token of a bot's own order"},
                 "Bearer": {"type": "http", "scheme": "bearer", "description": "The API key"},
             }
             document["security"] = [{"Token": []}, {"Bearer": []}]
@@ -68,6 +72,8 @@ def create_app(
     meeting_links: MeetingLinks,
     allow_insecure_webhooks: bool,
     intervals: Intervals,
+    launch_times: LaunchTimes,
+    heartbeat: timedelta,
 ) -> FastAPI:
     """The application. It neither opens nor closes the database, and starts nothing."""
     app = Api(
@@ -85,6 +91,8 @@ def create_app(
         meeting_links=meeting_links,
         allow_insecure_webhooks=allow_insecure_webhooks,
         intervals=intervals,
+        launch_times=launch_times,
+        heartbeat=heartbeat,
     )
     app.add_middleware(EveryRequest)
     for router in _ROUTERS:

@@ -15,10 +15,13 @@ from attendee.api.filters import TextParameter, TimeParameter, equals, read_stat
 from attendee.api.pagination import AskedPage, Listing, asked_page
 from attendee.api.problems import BadFields, JsonAnswer, declared
 from attendee.api.service import Authenticated, Reading, Service
+from attendee.bots import following
+from attendee.bots.lifecycle import CAN_LEAVE, moved
+from attendee.bots.steps import life_of, step
 from attendee.clock import written, written_or_none
 from attendee.errors import Invalid, NotAllowed
 from attendee.model import ActivityKind, BotEventType, BotState, CalendarId, EventId, ProjectId
-from attendee.store import bots, subscriptions, sync_state, tables
+from attendee.store import bots, launches, subscriptions, sync_state, tables
 from attendee.store.activity import Entry, record
 from attendee.store.bots import Bot, BotEvent, NewBot
 from attendee.store.pages import Ordering, read_page
@@ -44,6 +47,7 @@ SHOWN = (
     _table.c.deduplication_key,
     _table.c.name,
     _table.c.event_id,
+    _table.c.remote_id,
     _table.c.created_at,
     _table.c.updated_at,
 )
@@ -82,8 +86,15 @@ async def create_bot(
             metadata=body.metadata,
             settings=body.settings(),
         )
-        state = BotState.JOINING if join_at is None else BotState.SCHEDULED
-        bot = await bots.create(tx, new, state=state, project_id=caller.project_id, now=now)
+        bot_id = bots.new_bot_id()
+        state, due_at = BotState.JOINING, now
+        if join_at is not None:
+            has_event = new.event_id is not None
+            state = BotState.SCHEDULED
+            due_at = service.launch_times.first_due(bot_id, join_at=join_at, has_link=True, has_event=has_event)
+        bot = await bots.create(
+            tx, new, bot_id=bot_id, state=state, project_id=caller.project_id, due_at=due_at, now=now
+        )
         await _look_sooner(tx, bot, service, now=now)
         await subscriptions.create_for_bot(tx, own, bot_id=bot.id, project_id=caller.project_id, now=now)
         detail = {"join_at": written_or_none(join_at), "meeting_url": meeting_url, "by": caller.key_id}
@@ -161,7 +172,14 @@ async def change_bot(
             raise NotAllowed(_READ_ONLY.format(" and ".join(followed)))
         values = _changed_columns(bot, body, meeting_url=meeting_url)
         if values:
-            bot = await bots.change(tx, bot.id, values=values, now=now)
+            changed = await bots.change(tx, bot.id, values=values, now=now)
+            if given - {"metadata"} and bot.launch_id is not None:
+                # It is being handed to the runner just now, as it was.
+                await following.call_off_launch(tx, bot, now=now)
+            elif body.join_at is not None:
+                due_at = following.due_at(changed, times=service.launch_times)
+                changed = await bots.change(tx, bot.id, values={"due_at": due_at}, now=now)
+            bot = changed
             detail = {"fields": sorted(given), "by": caller.key_id}
             entry = Entry(ActivityKind.BOT_UPDATED, detail, bot.event_id, bot.id)
             await record(tx, [entry], project_id=caller.project_id, calendar_id=bot.calendar_id, now=now)
@@ -177,12 +195,29 @@ async def delete_bot(caller: Authenticated, bot_id: str) -> Response:
         if bot.state is not BotState.SCHEDULED:
             message = f"Only a scheduled bot can be deleted; this one is {bot.state}."
             raise NotAllowed(message)
-        entry = Entry(
-            ActivityKind.BOT_DELETED, {"reason": "deleted over the API", "by": caller.key_id}, bot.event_id, bot.id
-        )
-        await record(tx, [entry], project_id=caller.project_id, calendar_id=bot.calendar_id, now=caller.service.clock())
-        await bots.remove(tx, bot.id)
+        now = caller.service.clock()
+        entry = await following.delete(tx, bot, reason="deleted over the API", by=caller.key_id, now=now)
+        await record(tx, [entry], project_id=caller.project_id, calendar_id=bot.calendar_id, now=now)
     return Response()
+
+
+@router.post("/{bot_id}/leave", response_model=schemas.Bot, responses=declared(400, 404))
+async def leave_meeting(caller: Authenticated, bot_id: str) -> Response:
+    """Lets a bot leave that is in its meeting, or on its way into it."""
+    now, heartbeat = caller.service.clock(), caller.service.heartbeat
+    async with caller.service.database.transaction() as tx:
+        bot = await bots.get(tx, bot_id, project_id=caller.project_id, for_update=True)
+        if bot.state not in CAN_LEAVE:
+            message = f"Only a bot in a meeting, or on its way into one, can leave; this one is {bot.state}."
+            raise NotAllowed(message)
+        # One that is still to be launched, or has not been heard of, keeps the time at which it is given up.
+        due_at = bot.due_at if bot.reported_at is None else now + heartbeat
+        life = moved(life_of(bot), BotState.LEAVING)
+        bot = await step(tx, bot, BotEventType.LEAVE_REQUESTED, life, due_at=due_at, now=now)
+        if bot.launch_id is not None:
+            await launches.ask_leave(tx, bot.launch_id, now=now)
+        steps = await bots.events_of(tx, [bot.id])
+    return JsonAnswer(rendered(bot, steps.get(bot.id, ())))
 
 
 @router.get("/{bot_id}/activity", response_model=schemas.ActivityPage, responses=declared(400, 404))
@@ -211,6 +246,7 @@ def rendered(bot: Bot | Row[Any], steps: Sequence[BotEvent]) -> dict[str, Any]:
         "deduplication_key": bot.deduplication_key,
         "bot_name": bot.name,
         "calendar_event_id": bot.event_id,
+        "remote_id": bot.remote_id,
         "created_at": written(bot.created_at),
         "updated_at": written(bot.updated_at),
     }

@@ -14,6 +14,7 @@ from attendee.api.filters import TextParameter, equals
 from attendee.api.pagination import AskedPage, Listing, asked_page
 from attendee.api.problems import JsonAnswer, declared
 from attendee.api.service import Authenticated, Reading, Service
+from attendee.bots import following
 from attendee.clock import written, written_or_none
 from attendee.errors import NotFound
 from attendee.model import ChannelState, Credentials, ProjectId
@@ -114,6 +115,8 @@ async def delete_calendar(caller: Authenticated, calendar_id: str) -> Response:
     async with caller.service.database.transaction() as tx:
         calendar = await calendars.get(tx, calendar_id, project_id=caller.project_id, for_update=True)
         await _stop_channels(tx, calendar, caller.service)
+        # Their history goes with the calendar's.
+        await following.delete_waiting(tx, calendar.id, reason="calendar_deleted", now=caller.service.clock())
         await calendars.remove(tx, calendar)
     return Response()
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from attendee.api.app import create_app
+from attendee.bots.schedule import LaunchTimes
 from attendee.clock import now
 from attendee.meetings import MeetingLinks
 from attendee.store.columns import KeyRing
@@ -24,6 +25,8 @@ def document() -> dict[str, Any]:
         meeting_links=MeetingLinks(),
         allow_insecure_webhooks=False,
         intervals=Intervals(*(timedelta(minutes=30) for _ in range(5))),
+        launch_times=LaunchTimes(None),
+        heartbeat=timedelta(minutes=2),
     )
     return app.openapi()
 

@@ -17,6 +17,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from attendee.bots.reports import Impossible
 from attendee.errors import DomainError, Invalid, NotAllowed, NotFound
 
 
@@ -63,6 +64,7 @@ def _detail(problem: Any) -> Mapping[str, Any]:
 _PROBLEMS: dict[type[Exception], tuple[int, Callable[[Any], Mapping[str, Any]]]] = {
     NotFound: (404, _error),
     NotAllowed: (400, _error),
+    Impossible: (409, lambda problem: {"error": str(problem), "state": problem.state}),
     Invalid: (400, lambda problem: {problem.field: [problem.message]}),
     Unauthenticated: (401, _detail),
     BadBody: (400, _detail),
@@ -120,6 +122,14 @@ _DECLARED: dict[int, tuple[str, dict[str, Any]]] = {
     ),
     401: ("No, malformed, unknown or disabled key", _DETAIL),
     404: ("Not found in the project of the key, or a cursor that is not ours", {"anyOf": [_ERROR, _DETAIL]}),
+    409: (
+        "The bot can't have taken that step from the state that it is in",
+        {
+            "type": "object",
+            "required": ["error", "state"],
+            "properties": {"error": {"type": "string"}, "state": {"type": "string"}},
+        },
+    ),
     413: ("The body is too large", _DETAIL),
     500: ("Our own fault", {"$ref": "#/components/schemas/Failure"}),
 }

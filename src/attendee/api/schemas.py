@@ -26,6 +26,8 @@ from attendee.model import (
     DeliveryState,
     DisconnectCode,
     Platform,
+    RecordingState,
+    TranscriptionState,
     Trigger,
 )
 from attendee.store.subscriptions import MOST_A_BOT
@@ -194,7 +196,28 @@ class BotChange(BaseModel):
     recording_settings: Settings = None
 
 
-INPUTS = (NewCalendar, CalendarChange, NewBot, BotChange, NewWebhook, WebhookChange)
+class BotReport(BaseModel):
+    """What a runner's bot says. What is not among these fields is ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: Annotated[NotBlank, AfterValidator(_refuse_unindexable)] | None = Field(
+        None, description="The bot's own for this report, which is taken in once. Only a heartbeat needs none."
+    )
+    type: str = Field(description="A step of the bot's life, `heartbeat`, or what is passed on as a webhook.")
+    sub_type: str | None = None
+    created_at: Instant | None = Field(None, description="When it happened; left out, it is now.")
+    metadata: dict[str, Any] | None = None
+    data: dict[str, Any] | None = Field(
+        None, description="Of `transcript`, `chat_message`, `participant_event` and `log`: passed on as it is."
+    )
+
+
+class Reported(BaseModel):
+    state: BotState
+
+
+INPUTS = (NewCalendar, CalendarChange, NewBot, BotChange, NewWebhook, WebhookChange, BotReport)
 
 
 class ConnectionFailure(BaseModel):
@@ -250,12 +273,13 @@ class Bot(BaseModel):
     meeting_url: str | None
     state: BotState
     events: list[BotStep]
-    transcription_state: str
-    recording_state: Literal["not_started", "in_progress", "paused", "complete", "failed"]
+    transcription_state: TranscriptionState
+    recording_state: RecordingState
     join_at: datetime | None
     deduplication_key: str | None
     bot_name: str
     calendar_event_id: str | None
+    remote_id: str | None = Field(description="The bot's id at the other server, with the runner `remote`.")
     created_at: datetime
     updated_at: datetime
 

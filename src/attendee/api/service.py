@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.api.problems import Unauthenticated
+from attendee.bots.schedule import LaunchTimes
 from attendee.clock import Clock
 from attendee.meetings import MeetingLinks
 from attendee.model import KeyId, ProjectId
@@ -29,6 +30,8 @@ class Service:
     meeting_links: MeetingLinks
     allow_insecure_webhooks: bool
     intervals: Intervals
+    launch_times: LaunchTimes
+    heartbeat: timedelta
 
     @property
     def debounce(self) -> timedelta:
@@ -56,7 +59,7 @@ class Reader:
 async def authenticated(request: Request) -> Caller:
     """Who is calling. Raises Unauthenticated."""
     service: Service = request.app.state.service
-    secret = _secret(request.headers.get("authorization"))
+    secret = bearer(request.headers.get("authorization"))
     async with service.database.reading() as tx:
         key = await _opened(tx, secret)
     await _record_use(service, key)
@@ -69,7 +72,7 @@ async def reading(request: Request) -> AsyncIterator[Reader]:
     Raises Unauthenticated.
     """
     service: Service = request.app.state.service
-    secret = _secret(request.headers.get("authorization"))
+    secret = bearer(request.headers.get("authorization"))
     async with service.database.reading() as tx:
         key = await _opened(tx, secret)
         yield Reader(key.project_id, tx, service)
@@ -91,7 +94,8 @@ async def _record_use(service: Service, key: ApiKey) -> None:
             await projects.record_use(tx, key.id, now=now)
 
 
-def _secret(header: str | None) -> str:
+def bearer(header: str | None) -> str:
+    """The secret in an Authorization header. Raises Unauthenticated."""
     if header is None:
         raise Unauthenticated("No API key was given. Send the header 'Authorization: Token <api key>'.")
     scheme, _, secret = header.strip().partition(" ")

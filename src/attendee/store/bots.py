@@ -10,7 +10,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import NotAllowed, NotFound
-from attendee.model import BotEventType, BotId, BotState, CalendarId, EventId, ProjectId, new_id
+from attendee.model import (
+    BotEventType,
+    BotId,
+    BotState,
+    CalendarId,
+    EventId,
+    LaunchId,
+    ProjectId,
+    RecordingState,
+    TranscriptionState,
+    new_id,
+)
 from attendee.store import tables
 from attendee.store.database import wake_after_commit
 
@@ -22,7 +33,10 @@ _DUPLICATE_KEY = (
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """One bot, as stored. `join_at` is None only for one that was asked to join at once."""
+    """One bot, as stored. `join_at` is None only for one that was asked to join at once.
+
+    `launch_id` names what the runner has been told of it, or is about to be; None while that is nothing.
+    """
 
     id: BotId
     project_id: ProjectId
@@ -35,8 +49,14 @@ class Bot:
     deduplication_key: str | None
     metadata: dict[str, Any] | None
     settings: dict[str, Any]
-    recording_state: str
-    transcription_state: str
+    recording_state: RecordingState
+    transcription_state: TranscriptionState
+    joined_as: BotState | None
+    launch_id: LaunchId | None
+    report_token_hash: str | None
+    reported_at: datetime | None
+    asked_at: datetime | None
+    remote_id: str | None
     created_at: datetime
     updated_at: datetime
     due_at: datetime | None
@@ -49,6 +69,9 @@ class Bot:
     def from_row(cls, row: Row[Any]) -> Self:
         values = dict(row._mapping)
         values["state"] = BotState(values["state"])
+        values["joined_as"] = None if values["joined_as"] is None else BotState(values["joined_as"])
+        values["recording_state"] = RecordingState(values["recording_state"])
+        values["transcription_state"] = TranscriptionState(values["transcription_state"])
         return cls(**values)
 
 
@@ -76,14 +99,23 @@ class NewBot:
     settings: Mapping[str, Any]
 
 
-async def create(tx: AsyncConnection, new: NewBot, *, state: BotState, project_id: ProjectId, now: datetime) -> Bot:
-    """Stores a bot that falls due at `join_at`. Raises NotAllowed for a deduplication key that a live bot has."""
+async def create(
+    tx: AsyncConnection,
+    new: NewBot,
+    *,
+    bot_id: BotId,
+    state: BotState,
+    project_id: ProjectId,
+    due_at: datetime,
+    now: datetime,
+) -> Bot:
+    """Stores a bot. Raises NotAllowed for a deduplication key that a live bot has."""
     try:
         async with tx.begin_nested():
             stored = await tx.execute(
                 insert(tables.bots)
                 .values(
-                    id=new_id("bot_"),
+                    id=bot_id,
                     project_id=project_id,
                     event_id=new.event_id,
                     calendar_id=new.calendar_id,
@@ -94,11 +126,11 @@ async def create(tx: AsyncConnection, new: NewBot, *, state: BotState, project_i
                     deduplication_key=new.deduplication_key,
                     metadata=new.metadata,
                     settings=dict(new.settings),
-                    recording_state="not_started",
-                    transcription_state="not_started",
+                    recording_state=RecordingState.NOT_STARTED.value,
+                    transcription_state=TranscriptionState.NOT_STARTED.value,
                     created_at=now,
                     updated_at=now,
-                    due_at=new.join_at or now,
+                    due_at=due_at,
                 )
                 .returning(*tables.bots.c)
             )
@@ -107,6 +139,10 @@ async def create(tx: AsyncConnection, new: NewBot, *, state: BotState, project_i
         raise NotAllowed(_DUPLICATE_KEY) from None
     wake_after_commit(tx, tables.bots.name)
     return Bot.from_row(row)
+
+
+def new_bot_id() -> BotId:
+    return BotId(new_id("bot_"))
 
 
 async def get(tx: AsyncConnection, bot_id: str, *, project_id: ProjectId, for_update: bool = False) -> Bot:
@@ -120,13 +156,30 @@ async def get(tx: AsyncConnection, bot_id: str, *, project_id: ProjectId, for_up
     return Bot.from_row(row)
 
 
+async def find(tx: AsyncConnection, bot_id: str) -> Bot | None:
+    """The bot of whatever project; None if it is gone."""
+    row = (await tx.execute(select(tables.bots).where(tables.bots.c.id == bot_id))).one_or_none()
+    return None if row is None else Bot.from_row(row)
+
+
+async def lock(tx: AsyncConnection, bot_id: str) -> Bot | None:
+    """The bot of whatever project, its row locked until the caller commits; None if it is gone."""
+    query = select(tables.bots).where(tables.bots.c.id == bot_id).with_for_update(key_share=True)
+    row = (await tx.execute(query)).one_or_none()
+    return None if row is None else Bot.from_row(row)
+
+
 async def waiting_for_events(
-    tx: AsyncConnection, *, calendar_id: CalendarId, event_ids: Collection[EventId] | None
+    tx: AsyncConnection,
+    *,
+    calendar_id: CalendarId,
+    event_ids: Collection[EventId] | None,
+    states: Collection[BotState],
 ) -> Sequence[Bot]:
-    """The scheduled bots of these events of a calendar, or of all its events for None, locked."""
+    """The bots in these states of these events of a calendar, or of all its events for None, locked."""
     query = (
         select(tables.bots)
-        .where(tables.bots.c.calendar_id == calendar_id, tables.bots.c.state == BotState.SCHEDULED.value)
+        .where(tables.bots.c.calendar_id == calendar_id, tables.bots.c.state.in_([state.value for state in states]))
         .with_for_update(key_share=True)
     )
     if event_ids is not None:
@@ -135,10 +188,9 @@ async def waiting_for_events(
 
 
 async def change(tx: AsyncConnection, bot_id: BotId, *, values: Mapping[str, Any], now: datetime) -> Bot:
-    """Stores the named columns; a new `join_at` of a scheduled bot is also when it falls due."""
+    """Stores the named columns. With a `due_at` among them, whoever has the bot claimed leaves it to fall due then."""
     changed = dict(values)
-    if "join_at" in changed:
-        changed["due_at"] = changed["join_at"]
+    if "due_at" in changed:
         changed["wakes"] = tables.bots.c.wakes + 1
         wake_after_commit(tx, tables.bots.name)
     stored = await tx.execute(
@@ -148,6 +200,25 @@ async def change(tx: AsyncConnection, bot_id: BotId, *, values: Mapping[str, Any
         .returning(*tables.bots.c)
     )
     return Bot.from_row(stored.one())
+
+
+async def hear(tx: AsyncConnection, bot_id: BotId, *, due_at: datetime | None, now: datetime) -> None:
+    """Notes that the bot has reported: it is given up at `due_at` if it says nothing more."""
+    await tx.execute(
+        update(tables.bots)
+        .where(tables.bots.c.id == bot_id)
+        .values(reported_at=now, due_at=due_at, wakes=tables.bots.c.wakes + 1)
+    )
+
+
+async def record_report(tx: AsyncConnection, bot_id: BotId, report_id: str) -> bool:
+    """Notes a report by the id that its bot gave it; False if it was taken in before. The bot is locked."""
+    reports = tables.bot_reports
+    same = (reports.c.bot_id == bot_id, reports.c.report_id == report_id)
+    if await tx.scalar(select(reports.c.bot_id).where(*same)) is not None:
+        return False
+    await tx.execute(insert(reports).values(bot_id=bot_id, report_id=report_id))
+    return True
 
 
 async def remove(tx: AsyncConnection, bot_id: BotId) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import Invalid, NotFound
-from attendee.model import BotState, CalendarId, CalendarState, Platform, ProjectId, new_id
+from attendee.model import CalendarId, CalendarState, Platform, ProjectId, new_id
 from attendee.store import claims, tables
 from attendee.store.columns import KeyRing, Sealed
 from attendee.store.database import wake_after_commit
@@ -172,13 +172,7 @@ async def ask_sync(tx: AsyncConnection, calendar: Calendar, *, now: datetime) ->
 
 
 async def remove(tx: AsyncConnection, calendar: Calendar) -> None:
-    """Deletes the calendar, its events and the bots that wait for them; bots in a meeting stay, without an event."""
-    event_ids = select(tables.events.c.id).where(tables.events.c.calendar_id == calendar.id)
-    await tx.execute(
-        delete(tables.bots).where(
-            tables.bots.c.event_id.in_(event_ids), tables.bots.c.state == BotState.SCHEDULED.value
-        )
-    )
+    """Deletes the calendar and its events; the bots that are left stay, without an event."""
     await tx.execute(delete(tables.activity).where(tables.activity.c.calendar_id == calendar.id))
     await tx.execute(delete(tables.calendars).where(tables.calendars.c.id == calendar.id))
 

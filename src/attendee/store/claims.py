@@ -45,15 +45,16 @@ async def claim_due(
     now: datetime,
     limit: int,
     excluding: Mapping[tuple[str, ...], Collection[tuple[str, ...]]] | None = None,
+    among: ColumnElement[bool] | None = None,
 ) -> list[Row[Any]]:
     """The rows that are due, at most `limit`, longest due first, now claimed for `LEASE`.
 
     `excluding` names for some columns the values whose rows are left to be claimed later: those who have their share of
-    what is in flight already.
+    what is in flight already. `among` leaves rows to other workers for good; it must be the same object at each call.
     """
     excluded = {columns: list(values) for columns, values in (excluding or {}).items() if values}
     claimed = await tx.execute(
-        _claiming(table, tuple(excluded)),
+        _claiming(table, tuple(excluded), among),
         {
             "b_now": now,
             "b_limit": limit,
@@ -66,12 +67,14 @@ async def claim_due(
 
 
 @cache
-def _claiming(table: Table, excluded: tuple[tuple[str, ...], ...]) -> Update:
+def _claiming(table: Table, excluded: tuple[tuple[str, ...], ...], among: ColumnElement[bool] | None) -> Update:
     """The statement of a claim. Built once: a claim is what workers ask for all day."""
     now = bindparam("b_now", type_=UtcDateTime)
     due = select(table.c.id).where(
         table.c.due_at <= now, or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now)
     )
+    if among is not None:
+        due = due.where(among)
     for columns in excluded:
         values: BindParameter[Any] = bindparam(_excluded(columns), expanding=True)
         due = due.where(tuple_(*(table.c[column] for column in columns)).not_in(values))

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from attendee.model import CalendarId, KnownEvent, ProjectId, SetAside, Touched
+from attendee.model import CalendarId, EventId, KnownEvent, ProjectId, SetAside, Touched
 from attendee.store.tables import events, set_aside_events
 
 # Both databases limit how many values one statement may carry.
@@ -41,6 +41,12 @@ async def known(
             some = wanted[start : start + _IDS_A_STATEMENT]
             rows += (await tx.execute(query.where(events.c.platform_uuid.in_(some)))).all()
     return {row.platform_uuid: KnownEvent(*row) for row in rows}
+
+
+async def find_end(tx: AsyncConnection, event_id: EventId) -> datetime | None:
+    """When the event ends; None if there is no such event."""
+    end_at: datetime | None = await tx.scalar(select(events.c.end_time).where(events.c.id == event_id))
+    return end_at
 
 
 async def record(

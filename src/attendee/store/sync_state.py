@@ -13,6 +13,7 @@ from attendee.model import BotState, CalendarId, CalendarState, Window
 from attendee.store import claims
 from attendee.store.calendars import Calendar
 from attendee.store.columns import KeyRing, Sealed, UtcDateTime
+from attendee.store.database import wake_after_commit
 from attendee.store.tables import bots, calendars
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -241,6 +242,23 @@ async def turn_no_later(tx: AsyncConnection, calendar_id: CalendarId, at: dateti
         )
         .values(due_at=at)
     )
+
+
+async def ask_before_launch(
+    tx: AsyncConnection, calendar_id: CalendarId, *, unless_since: datetime, now: datetime
+) -> None:
+    """Lets a calendar be looked at now, since one of its bots is about to start, unless it was since `unless_since`."""
+    columns = calendars.c
+    await tx.execute(
+        update(calendars)
+        .where(
+            columns.id == calendar_id,
+            columns.state == CalendarState.CONNECTED.value,
+            or_(columns.last_attempted_sync_at.is_(None), columns.last_attempted_sync_at < unless_since),
+        )
+        .values(due_at=now, wakes=columns.wakes + 1)
+    )
+    wake_after_commit(tx, calendars.name)
 
 
 async def pause_client(

@@ -31,6 +31,7 @@ from attendee.model import (
     CalendarState,
     ChannelState,
     DeliveryState,
+    LaunchState,
     Platform,
 )
 from attendee.store.columns import Json, SealedText, UtcDateTime, one_of
@@ -248,6 +249,16 @@ bots = Table(
     Column("settings", Json, nullable=False),
     Column("recording_state", String, nullable=False),
     Column("transcription_state", String, nullable=False),
+    # How it was in the meeting before it went to or from a breakout room.
+    Column("joined_as", String),
+    # What the runner has been told of it, as long as that stands, and the SHA-256 of the token that its reports carry.
+    Column("launch_id", String),
+    Column("report_token_hash", String),
+    Column("reported_at", UtcDateTime),
+    # When its calendar was asked once more, just before the launch.
+    Column("asked_at", UtcDateTime),
+    # Its name at the other server, with the runner `remote`.
+    Column("remote_id", String),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     *_due_work(),
@@ -278,6 +289,40 @@ bot_events = Table(
     Column("metadata", Json),
     Column("created_at", UtcDateTime, nullable=False),
 )
+
+# The reports that a bot has made, by the ids it gave them: each is taken in once.
+bot_reports = Table(
+    "bot_reports",
+    metadata,
+    Column("bot_id", ForeignKey(bots.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("report_id", String, primary_key=True),
+)
+
+# What a runner is to be told of a bot. It outlives its bot until the runner has confirmed that the launch is off.
+launches = Table(
+    "launches",
+    metadata,
+    # It is the idempotency key too.
+    Column("id", String, primary_key=True),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("bot_id", String, nullable=False, index=True),
+    Column("state", String, nullable=False),
+    # The order, as JSON without its token: the same on every try.
+    Column("body", Text, nullable=False),
+    Column("report_token", SealedText, nullable=False),
+    # By what the runner knows the bot: a process, or the bot's id at another server.
+    Column("reference", Json),
+    # The machine whose processes these are; null where every worker reaches the runner.
+    Column("host", String),
+    Column("is_leave_wanted", Boolean, nullable=False),
+    Column("last_error", Text),
+    Column("give_up_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    *_due_work(),
+    one_of("state", LaunchState),
+    CheckConstraint("(state = 'calling_off') = (give_up_at IS NOT NULL)", name="calling_off_ends"),
+)
+_index_due_work(launches)
 
 # With a bot, the subscription hears of that bot only, instead of the project's subscriptions.
 webhook_subscriptions = Table(

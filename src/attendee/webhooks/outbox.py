@@ -1,6 +1,6 @@
 """Deliveries, written in the transaction that makes them true: told if and only if it happened."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -67,7 +67,21 @@ async def record_bot_state_change(
     now: datetime,
 ) -> None:
     """`bot.state_change` for the bot's own subscriptions, or the project's; `bot` is as it is from now on."""
-    trigger = Trigger.BOT_STATE_CHANGE
+    data = {
+        "new_state": bot.state.value,
+        "old_state": old_state.value,
+        "created_at": written(now),
+        "event_type": event_type.value,
+        "event_sub_type": event_sub_type,
+        "event_metadata": event_metadata,
+    }
+    await record_from_bot(tx, bot, Trigger.BOT_STATE_CHANGE, data, now=now)
+
+
+async def record_from_bot(
+    tx: AsyncConnection, bot: Bot, trigger: Trigger, data: Mapping[str, Any], *, now: datetime
+) -> None:
+    """What a bot says, under this trigger, for the bot's own subscriptions, or the project's."""
     for subscriber in await deliveries.subscribers(tx, project_id=bot.project_id, trigger=trigger, bot_id=bot.id):
         key = deliveries.new_idempotency_key()
         body = {
@@ -75,14 +89,7 @@ async def record_bot_state_change(
             "trigger": trigger.value,
             "bot_id": bot.id,
             "bot_metadata": bot.metadata,
-            "data": {
-                "new_state": bot.state.value,
-                "old_state": old_state.value,
-                "created_at": written(now),
-                "event_type": event_type.value,
-                "event_sub_type": event_sub_type,
-                "event_metadata": event_metadata,
-            },
+            "data": data,
         }
         await deliveries.add(
             tx,

@@ -1,0 +1,121 @@
+"""A fleet of the operator's own, told over HTTP: POST, DELETE, and POST .../leave, signed as webhooks are."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import orjson
+
+from attendee.bots.runners.port import Done, Order, Placed, Refused, Taken, Trouble
+from attendee.clock import Clock
+from attendee.model import LaunchId, ProjectId
+from attendee.signing import signature_headers
+
+_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+_ANSWER_CHARACTERS = 500
+# Statuses of the 4xx that say "not now", not "never".
+_NOT_NOW = {408, 425, 429}
+_GONE = {404, 410}
+
+SecretsOf = Callable[[ProjectId], Awaitable[Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRunner:
+    """Speaks to the fleet at `url`; with a `key`, it is sent as a bearer token. `secrets_of` gives what signs."""
+
+    http: aiohttp.ClientSession
+    url: str
+    key: str | None
+    secrets_of: SecretsOf
+    clock: Clock
+
+    @property
+    def host(self) -> None:
+        return None
+
+    async def stage(self, order: Order) -> Taken | Refused | Trouble:
+        body = orjson.dumps(order.body).decode()
+        once = {"Idempotency-Key": order.id}
+        answer = await self._ask("POST", "/bots", body, order.id, project_id=order.project_id, headers=once)
+        if isinstance(answer, Trouble):
+            return answer
+        if answer.status < 300:
+            return Taken()
+        return Refused(answer.told) if answer.is_final else answer.trouble()
+
+    async def call_off(self, placed: Placed) -> Done | Trouble:
+        return await self._tell("DELETE", f"/bots/{placed.bot_id}", placed)
+
+    async def leave(self, placed: Placed) -> Done | Trouble:
+        return await self._tell("POST", f"/bots/{placed.bot_id}/leave", placed)
+
+    async def _tell(self, method: str, path: str, placed: Placed) -> Done | Trouble:
+        answer = await self._ask(method, path, "", placed.id, project_id=placed.project_id, headers={})
+        if isinstance(answer, Trouble):
+            return answer
+        return Done() if answer.status < 300 or answer.status in _GONE else answer.trouble()
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: str,
+        launch_id: LaunchId,
+        *,
+        project_id: ProjectId,
+        headers: Mapping[str, str],
+    ) -> "Answer | Trouble":
+        secrets = await self.secrets_of(project_id)
+        signed = signature_headers(body, message_id=launch_id, secrets=secrets, now=self.clock())
+        sent = {**signed, **headers, "Content-Type": "application/json", "User-Agent": "attendee"}
+        if self.key is not None:
+            sent["Authorization"] = f"Bearer {self.key}"
+        return await asked(self.http, method, self.url + path, data=body.encode(), headers=sent)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered: its status, the whole body, and how long it wants to be left alone."""
+
+    status: int
+    body: bytes
+    retry_after: timedelta | None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again would bring the same."""
+        return 400 <= self.status < 500 and self.status not in _NOT_NOW
+
+    @property
+    def told(self) -> str:
+        """The answer in a line for people."""
+        text = self.body.decode("utf-8", "replace").replace("\x00", "").strip()[:_ANSWER_CHARACTERS]
+        return f"{self.status} {text}".strip()
+
+    def trouble(self) -> Trouble:
+        return Trouble(f"It answered {self.told}", self.retry_after)
+
+
+async def asked(
+    http: aiohttp.ClientSession, method: str, url: str, *, data: bytes | None, headers: dict[str, str]
+) -> Answer | Trouble:
+    """One request to an address of the operator's. Redirects are not followed: an order goes where it was sent."""
+    try:
+        async with http.request(
+            method, url, data=data, headers=headers, allow_redirects=False, timeout=_TIMEOUT
+        ) as response:
+            return Answer(response.status, await response.read(), _retry_after(response.headers))
+    except TimeoutError:
+        return Trouble(f"It did not answer within {_TIMEOUT.total:.0f} seconds.")
+    except aiohttp.ClientConnectorError as failure:
+        return Trouble(f"It can't be reached: {failure.strerror or failure}")
+    except (aiohttp.ClientError, OSError, ValueError) as failure:
+        return Trouble(f"{type(failure).__name__}: {failure}")
+
+
+def _retry_after(headers: Any) -> timedelta | None:
+    seconds = headers.get("Retry-After", "")
+    return timedelta(seconds=int(seconds)) if seconds.isdecimal() and len(seconds) < 6 else None
