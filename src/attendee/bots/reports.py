@@ -50,10 +50,14 @@ class Impossible(DomainError):
 
 async def take_in(tx: AsyncConnection, bot: Bot, report: Report, *, heartbeat: timedelta, now: datetime) -> Bot:
     """The locked bot after the report, which is taken in once. Raises Impossible."""
-    life = steps.life_of(bot)
-    after = lifecycle.after(life, report.type)
     if not await bots.record_report(tx, bot.id, report.id):
         return bot
+    if bot.state is BotState.SCHEDULED and bot.launch_id is not None:
+        # A quick bot: the runner has it, though its answer has not been stored yet.
+        staged = lifecycle.moved(steps.life_of(bot), BotState.STAGED)
+        bot = await steps.step(tx, bot, BotEventType.STAGED, staged, due_at=bot.due_at, now=now)
+    life = steps.life_of(bot)
+    after = lifecycle.after(life, report.type)
     if after is None:
         raise Impossible(bot.state, report.type)
     if after == life:

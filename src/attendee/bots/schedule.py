@@ -26,6 +26,10 @@ class LaunchTimes:
         digest = hashlib.blake2b(bot_id.encode(), digest_size=8).digest()
         return join_at - self.lead * (1 - _SPREAD * int.from_bytes(digest) / 2**64)
 
+    def is_near(self, join_at: datetime, *, now: datetime) -> bool:
+        """Whether the lead of a bot that joins then has begun."""
+        return self.lead is not None and join_at - self.lead <= now
+
     def first_due(self, bot_id: str, *, join_at: datetime, has_link: bool, has_event: bool) -> datetime:
         """When a bot that waits first needs something: to have its calendar asked, to be launched, or to be told off.
 

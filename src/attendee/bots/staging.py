@@ -141,7 +141,8 @@ class Stager:
         """The runner knows nothing more of a locked bot: it waits for its time, which may have come."""
         if bot.state not in WAITING or bot.join_at is None:
             return
-        again_at = due_at(bot, times=self.times)
+        is_near = bot.meeting_url is not None and self.times.is_near(bot.join_at, now=now)
+        again_at = now if is_near else due_at(bot, times=self.times)
         forgotten = {"launch_id": None, "report_token_hash": None, "remote_id": None}
         if bot.state is BotState.SCHEDULED:
             await bots.change(tx, bot.id, values={"due_at": again_at, **forgotten}, now=now)
