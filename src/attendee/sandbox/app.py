@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from attendee.sandbox.control import Control
+from attendee.sandbox.fleet import FLEET, Fleet
 from attendee.sandbox.google import Google
 from attendee.sandbox.microsoft import Microsoft
 from attendee.sandbox.misbehaviour import CUT_EXTENSION
@@ -25,19 +26,22 @@ from attendee.sandbox.world import World
 
 
 def build_app(world: World) -> Starlette:
-    """The application over one world. Push messages go out while its lifespan lasts."""
-    pushes = Pushes()
+    """The application over one world. Push messages go out, and bots live, while its lifespan lasts."""
+    pushes, fleet = Pushes(), Fleet(world)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await pushes.start()
+        await fleet.start()
         yield
+        await fleet.stop()
         await pushes.stop()
 
     google = Google(world, pushes)
     routes = [
         Mount("/google", routes=google.routes()),
         Mount("/microsoft", routes=Microsoft(world, pushes).routes()),
+        Mount(FLEET, routes=fleet.routes()),
         Mount("/sandbox/api", routes=Control(world).routes()),
         Mount("/static", StaticFiles(directory=STATIC)),
         *Pages(world).routes(),
@@ -45,6 +49,7 @@ def build_app(world: World) -> Starlette:
     app = Starlette(routes=routes, lifespan=lifespan)
     app.state.world = world
     app.state.pushes = pushes
+    app.state.fleet = fleet
     return app
 
 
@@ -88,6 +93,7 @@ class SandboxServer:
         self._socket.bind((host, port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{host}:{self.port}"
+        world.rooms.links.serve_at(self.url)
         config = uvicorn.Config(
             self.app,
             log_config=None,
@@ -111,6 +117,15 @@ class SandboxServer:
         """Where Microsoft begins: `MICROSOFT_GRAPH_URL` is this with `/v1.0`."""
         return f"{self.url}/microsoft"
 
+    @property
+    def fleet_url(self) -> str:
+        """Where the fleet of bots takes orders: the address for `BOT_RUNNER_URL`."""
+        return f"{self.url}{FLEET}"
+
+    async def reported(self) -> None:
+        """Comes back when all that bots have reported so far has been answered or given up."""
+        await self.app.state.fleet.settled()
+
     async def pushed(self) -> None:
         """Comes back when every push message so far has been answered or given up."""
         await self.app.state.pushes.settled()
@@ -121,7 +136,9 @@ class SandboxServer:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        self.world.faults.switch_off()  # Whoever hangs is let go, or the server would wait for them.
+        # Whoever hangs or watches a room is let go, or the server would wait for them.
+        self.world.faults.switch_off()
+        self.world.rooms.close()
         self._server.should_exit = True
         if self._task is not None:
             await self._task

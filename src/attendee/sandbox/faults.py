@@ -14,12 +14,13 @@ class Place(StrEnum):
     """Where a fault strikes.
 
     Calendar API and pushes know calendar ids and e-mail addresses as targets, the token endpoint e-mail addresses and
-    client ids.
+    client ids, the fleet of bots a bot's id and name, its meeting link and the code of its room.
     """
 
     CALENDAR = "calendar"
     TOKENS = "tokens"
     PUSHES = "pushes"
+    FLEET = "fleet"
 
 
 class FaultKind(StrEnum):
@@ -39,6 +40,22 @@ class FaultKind(StrEnum):
     EMPTY_PAGES = "empty_pages"  # a page without items before the others
     STALE = "stale"  # what changed can't be read yet: the answer to a cursor is empty
     DROPPED_PUSHES = "dropped_pushes"  # no message is sent
+    LOST_ANSWER = "lost_answer"  # the fleet takes the order, then cuts the connection
+    LOST_BOT = "lost_bot"  # the fleet takes the order, and the bot never reports
+    CRASH_IN_MEETING = "crash_in_meeting"  # instead of its next heartbeat the bot is gone
+    DUPLICATE_REPORTS = "duplicate_reports"  # a report is sent twice
+    REPORTS_OUT_OF_ORDER = "reports_out_of_order"  # two reports are sent the other way round
+
+
+FLEET_KINDS = frozenset(
+    {
+        FaultKind.LOST_ANSWER,
+        FaultKind.LOST_BOT,
+        FaultKind.CRASH_IN_MEETING,
+        FaultKind.DUPLICATE_REPORTS,
+        FaultKind.REPORTS_OUT_OF_ORDER,
+    }
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,7 +93,9 @@ class Faults:
         retry_after: int | None = None,
     ) -> Fault:
         """The fault, on from now. The target is a calendar id, an e-mail address, a client id, or `*` for all."""
-        usual = Place.PUSHES if kind is FaultKind.DROPPED_PUSHES else Place.CALENDAR
+        usual = Place.FLEET if kind in FLEET_KINDS else Place.CALENDAR
+        if kind is FaultKind.DROPPED_PUSHES:
+            usual = Place.PUSHES
         fault = Fault(
             target=target,
             kind=kind,

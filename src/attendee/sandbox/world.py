@@ -1,4 +1,4 @@
-"""The state of the whole sandbox: people, calendars, consents, push channels, faults, and a count of all requests.
+"""The state of the whole sandbox: people, calendars, consents, push channels, rooms, faults, and a count of requests.
 
 Platform-neutral: `google.py` and its like give it their shapes. All of it is plain calls, for tests and the demo.
 """
@@ -15,6 +15,8 @@ from attendee.clock import Clock
 from attendee.sandbox.calendars import Calendar
 from attendee.sandbox.faults import Faults
 from attendee.sandbox.grants import DEFAULT_CLIENT_ID, Grants
+from attendee.sandbox.room_directory import RoomDirectory
+from attendee.sandbox.timings import Pause, Timings, pause_by
 
 
 class Platform(StrEnum):
@@ -102,11 +104,17 @@ class World:
     """All of it. `changed_observers` hear of every change in a calendar, at once and in the caller's task."""
 
     clock: Clock
+    timings: Timings = field(default_factory=Timings)
+    # How the fleet's bots wait, if not by the clock.
+    own_pause: Pause | None = None
+    # In base64. With it the fleet takes orders only with its signature.
+    fleet_secret: str | None = None
     people: dict[str, Person] = field(default_factory=dict)
     calendars: dict[str, Calendar] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     grants: Grants = field(init=False)
+    rooms: RoomDirectory = field(init=False)
     # (calendar id, e-mail address or client id; kind of request) -> how many came in.
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     # E-mail address -> the most requests that its mailbox has had at once, those refused for that included.
@@ -117,6 +125,12 @@ class World:
 
     def __post_init__(self) -> None:
         self.grants = Grants(self.clock)
+        self.rooms = RoomDirectory(clock=self.clock, calendars=self.calendars, timings=self.timings)
+
+    @property
+    def pause(self) -> Pause:
+        """How the fleet's bots wait."""
+        return self.own_pause or pause_by(self.clock)
 
     def add_person(
         self, email: str, *, name: str | None = None, platform: Platform | str = Platform.GOOGLE, zone: str = "UTC"

@@ -1,0 +1,93 @@
+"""Every room of the sandbox, found by its code or by a meeting link, and what the calendars say of its meetings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from attendee.clock import Clock
+from attendee.sandbox.calendars import Calendar, Standing
+from attendee.sandbox.entries import Details, Entry, as_instant
+from attendee.sandbox.room_links import CODE, RoomLinks
+from attendee.sandbox.rooms import Room
+from attendee.sandbox.timings import Timings
+
+# A meeting that begins this soon is the one that somebody is early for.
+EARLY = timedelta(minutes=15)
+
+
+@dataclass(slots=True, kw_only=True)
+class RoomDirectory:
+    """The rooms that somebody has opened or gone to; they live as long as the sandbox."""
+
+    clock: Clock
+    calendars: Mapping[str, Calendar]
+    timings: Timings
+    links: RoomLinks = field(default_factory=RoomLinks)
+    rooms: dict[str, Room] = field(default_factory=dict)
+    # Code -> the link of the meeting elsewhere that this room stands in for.
+    stand_ins: dict[str, str] = field(default_factory=dict)
+    is_closed: bool = False
+
+    def at(self, code: str) -> Room:
+        """The room, new if nobody has asked for it before. Raises ValueError for what is no code."""
+        if not CODE.fullmatch(code):
+            raise ValueError(f"a room's code has letters, digits and hyphens, 64 at most, unlike {code!r}")
+        code = code.lower()
+        if code not in self.rooms:
+            self.rooms[code] = Room(
+                code=code,
+                clock=self.clock,
+                timings=self.timings,
+                find_end=partial(self._find_end, code),
+                stands_for=self.stand_ins.get(code),
+            )
+        return self.rooms[code]
+
+    def at_link(self, link: str) -> Room:
+        """The room that the link leads to, or that stands in for it."""
+        return self.at(self.code(link))
+
+    def code(self, link: str) -> str:
+        """The code of that room, which need not have been opened yet."""
+        code = self.links.code(link)
+        if not self.links.is_own(link):
+            self.stand_ins[code] = link
+        return code
+
+    def code_for(self, details: Details) -> str | None:
+        """The code of the room in which an event takes place; None if it has no meeting link."""
+        link = self.links.found_in(details)
+        return None if link is None else self.code(link)
+
+    def meeting(self, code: str) -> Standing | None:
+        """The meeting in that room that is under way by the calendars or about to begin; if several are, the last."""
+        now = self.clock()
+        found: list[Standing] = []
+        for calendar in self.calendars.values():
+            if not any(self._is_in(entry, code) for entry in calendar.entries.values() if isinstance(entry, Entry)):
+                continue
+            found += [
+                one
+                for one in calendar.between(now, now + EARLY)
+                if one.is_live and not one.details.is_all_day and self.code_for(one.details) == code
+            ]
+        return max(found, key=lambda one: as_instant(one.details.ends, zone=one.details.zone), default=None)
+
+    def close(self) -> None:
+        """Lets go of whoever watches a room."""
+        self.is_closed = True
+        for room in self.rooms.values():
+            for bell in room.bells:
+                bell.set()
+
+    def _find_end(self, code: str) -> datetime | None:
+        meeting = self.meeting(code)
+        return None if meeting is None else as_instant(meeting.details.ends, zone=meeting.details.zone)
+
+    def _is_in(self, entry: Entry, code: str) -> bool:
+        """Whether the entry, or an occurrence of it, takes place there: looked at before a series is laid out."""
+        details = [entry.details, *(one.details for one in entry.overrides.values() if one.details)]
+        return any(self.code_for(one) == code for one in details)

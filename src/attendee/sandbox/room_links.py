@@ -1,0 +1,79 @@
+"""Which room a meeting link leads to: one of the sandbox's own, or one that stands in for a meeting elsewhere."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+from attendee.meetings import MeetingLinks
+from attendee.sandbox.entries import Details
+
+CODE = re.compile(r"[A-Za-z0-9-]{1,64}")
+_HOST = re.compile(r"[a-z0-9.-]+(:\d{1,5})?")
+_OWN_PATH = re.compile(r"/rooms/([A-Za-z0-9-]{1,64})/?")
+# No vowels, so that no words come out, and nothing that is easily taken for something else.
+_LETTERS = "bcdfghjkmnpqrstvwxz"
+
+
+@dataclass(slots=True)
+class RoomLinks:
+    """`origin` is the address that links to rooms begin with; `hosts` are all hosts that are the sandbox itself."""
+
+    origin: str = "http://127.0.0.1:8100"
+    hosts: set[str] = field(default_factory=set)
+    _find: Callable[[str, str, str, str], str | None] = field(default_factory=lambda: _finder(MeetingLinks()))
+
+    def serve_at(self, origin: str) -> None:
+        """Links to rooms begin with this address from now on."""
+        self.origin = origin
+        self.know(urlsplit(origin).netloc)
+
+    def know(self, host: str) -> None:
+        """Takes links to rooms at this host (with its port) for the sandbox's own. What is no host is ignored."""
+        if host in self.hosts or not _HOST.fullmatch(host):
+            return
+        self.hosts.add(host)
+        self._find = _finder(MeetingLinks(extra={"sandbox": [f"http://{one}/rooms" for one in self.hosts]}))
+
+    def new(self) -> str:
+        """The link of a room that nobody has been in."""
+        parts = ("".join(secrets.choice(_LETTERS) for _ in range(length)) for length in (3, 4, 3))
+        return self.to("-".join(parts))
+
+    def to(self, code: str) -> str:
+        """The link of that room."""
+        return f"{self.origin}/rooms/{code}"
+
+    def code(self, link: str) -> str:
+        """The code of the room that the link leads to. Other services' meetings have one derived from the link."""
+        parts = urlsplit(link)
+        own = _OWN_PATH.fullmatch(parts.path)
+        if own and parts.netloc in self.hosts:
+            return own[1].lower()
+        host = re.sub(r"[^a-z0-9]+", "-", parts.netloc.lower()).strip("-")
+        return f"{host[:40]}-{sha256(link.encode()).hexdigest()[:8]}"
+
+    def is_own(self, link: str) -> bool:
+        """Whether the link is to a room of the sandbox itself."""
+        parts = urlsplit(link)
+        return parts.netloc in self.hosts and _OWN_PATH.fullmatch(parts.path) is not None
+
+    def found_in(self, details: Details) -> str | None:
+        """The meeting link of an event, in its one form; None if it has none."""
+        conference = details.conference.url if details.conference else ""
+        return self._find(conference, details.location or "", details.description or "", details.title or "")
+
+
+def _finder(links: MeetingLinks) -> Callable[[str, str, str, str], str | None]:
+    """Finds the link of an event, of which there are few while the question comes up all the time."""
+
+    @lru_cache(maxsize=10_000)
+    def find(conference: str, location: str, description: str, title: str) -> str | None:
+        return links.find_meeting_url(conference=(conference,), location=location, body=description, title=title)
+
+    return find
