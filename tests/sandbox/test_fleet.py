@@ -180,7 +180,7 @@ async def test_the_host_decides(service: BotService, time: ManualTime, link: str
     await service.heard("recording_permission_granted")
     room.remove("bot_2")
     await service.heard("meeting_ended")
-    with pytest.raises(KeyError, match="it is left"):
+    with pytest.raises(KeyError, match="is left"):
         room.let_in("bot_2")
 
 

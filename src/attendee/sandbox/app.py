@@ -22,6 +22,7 @@ from attendee.sandbox.misbehaviour import CUT_EXTENSION
 from attendee.sandbox.pages import Pages
 from attendee.sandbox.pushes import Pushes
 from attendee.sandbox.rendering import STATIC
+from attendee.sandbox.room_pages import RoomPages
 from attendee.sandbox.world import World
 
 
@@ -42,8 +43,9 @@ def build_app(world: World) -> Starlette:
         Mount("/google", routes=google.routes()),
         Mount("/microsoft", routes=Microsoft(world, pushes).routes()),
         Mount(FLEET, routes=fleet.routes()),
-        Mount("/sandbox/api", routes=Control(world).routes()),
+        Mount("/sandbox/api", routes=Control(world, fleet).routes()),
         Mount("/static", StaticFiles(directory=STATIC)),
+        *RoomPages(world).routes(),
         *Pages(world).routes(),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,11 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from attendee.sandbox import words
+from attendee.sandbox import room_words, words
 from attendee.sandbox.calendars import Calendar, Standing
 from attendee.sandbox.entries import Entry, Slot, as_instant, parse_moment
 from attendee.sandbox.faults import Fault, FaultKind, Place
+from attendee.sandbox.fleet import Fleet
 from attendee.sandbox.microsoft_seed import seed_microsoft_week
+from attendee.sandbox.rooms import Room
 from attendee.sandbox.seed import seed_week
 from attendee.sandbox.world import Notice, Person, Platform, World
 
@@ -25,10 +28,11 @@ FAULT_OPTIONS = ("times", "seconds", "status", "variant", "retry_after")
 
 
 class Control:
-    """Every route of the control API over one world."""
+    """Every route of the control API over one world and its fleet of bots."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, fleet: Fleet) -> None:
         self.world = world
+        self.fleet = fleet
 
     def routes(self) -> list[Route]:
         """All of them, below `/sandbox/api`."""
@@ -45,6 +49,11 @@ class Control:
             ("PATCH", f"{calendar}/events/{{event_id}}", self.change_event),
             ("DELETE", f"{calendar}/events/{{event_id}}", self.remove_event),
             ("POST", f"{calendar}/expire-cursors", self.expire_cursors),
+            ("GET", "/rooms", self.list_rooms),
+            ("GET", "/rooms/{code}", self.show_room),
+            ("POST", "/rooms/{code}/{action}", self.act_in_room),
+            ("GET", "/bots", self.list_bots),
+            ("PATCH", "/fleet", self.set_fleet_secret),
             ("GET", "/faults", self.list_faults),
             ("POST", "/faults", self.switch_fault_on),
             ("DELETE", "/faults", self.switch_faults_off),
@@ -98,8 +107,8 @@ class Control:
         return [_standing_body(one) for one in calendar.between(start, end)]
 
     async def create_event(self, request: Request, body: dict[str, Any]) -> object:
-        """The new event."""
-        return _entry_body(words.create(self._calendar(request), body))
+        """The new event; `with_room` puts it into a new room of the sandbox."""
+        return _entry_body(words.create(self._calendar(request), self.world.rooms.links.with_room(body)))
 
     async def change_event(self, request: Request, body: dict[str, Any]) -> object:
         """The event with other words; one occurrence of it if the body names that."""
@@ -113,6 +122,41 @@ class Control:
     async def expire_cursors(self, request: Request, _: dict[str, Any]) -> object:
         """Every cursor of the calendar is refused from now on."""
         self._calendar(request).expire_cursors()
+        return {}
+
+    async def list_rooms(self, _: Request, __: dict[str, Any]) -> object:
+        """The rooms that somebody has opened or gone to."""
+        return [_room_body(room) for room in self.world.rooms.rooms.values()]
+
+    async def show_room(self, request: Request, _: dict[str, Any]) -> object:
+        """Who is in the room."""
+        return _room_body(self.world.rooms.at(request.path_params["code"]))
+
+    async def act_in_room(self, request: Request, body: dict[str, Any]) -> object:
+        """The room after what its page's buttons do; `participant` is who has joined by it."""
+        room = self.world.rooms.at(request.path_params["code"])
+        joined = room_words.act(room, request.path_params["action"], body)
+        return _room_body(room) | ({"participant": joined.id} if joined else {})
+
+    async def list_bots(self, _: Request, __: dict[str, Any]) -> object:
+        """Every bot of the fleet, with what it has reported and how that was answered."""
+        return [
+            {
+                "id": bot.order.bot_id,
+                "state": bot.visitor.presence.value,
+                "remark": bot.visitor.remark,
+                "room": bot.room.code,
+                "reports": [{"type": report.type, "status": report.status} for report in bot.reporter.reports],
+            }
+            for bot in self.fleet.bots.values()
+        ]
+
+    async def set_fleet_secret(self, _: Request, body: dict[str, Any]) -> object:
+        """From now on orders must be signed with this secret (base64); null asks for no signature."""
+        secret = body["secret"]
+        if secret is not None:
+            b64decode(secret, validate=True)
+        self.world.fleet_secret = secret
         return {}
 
     async def list_faults(self, _: Request, __: dict[str, Any]) -> object:
@@ -182,6 +226,21 @@ def _person_body(person: Person) -> dict[str, Any]:
             {"id": one.id, "name": one.name, "zone": one.zone, "role": person.roles[one.id].value}
             for one in person.calendars.values()
         ],
+    }
+
+
+def _room_body(room: Room) -> dict[str, Any]:
+    return {
+        "code": room.code,
+        "stands_for": room.stands_for,
+        "is_open": room.is_open,
+        "ends_at": room.ends_at.isoformat() if room.ends_at else None,
+        "participants": [{"id": one.id, "name": one.name} for one in room.participants.values()],
+        "bots": [
+            {"id": one.id, "name": one.name, "state": one.presence.value, "remark": one.remark}
+            for one in room.visitors.values()
+        ],
+        "lines": [{"name": one.name, "text": one.text, "is_said": one.is_said} for one in room.lines],
     }
 
 

@@ -15,8 +15,9 @@ from starlette.routing import Route
 from attendee.sandbox import words
 from attendee.sandbox.calendars import Calendar, Standing
 from attendee.sandbox.entries import Slot
-from attendee.sandbox.faults import FaultKind, Place
+from attendee.sandbox.faults import FLEET_KINDS, FaultKind, Place
 from attendee.sandbox.rendering import page, read_form
+from attendee.sandbox.rooms import GONE
 from attendee.sandbox.world import Notice, Person, Platform, World
 
 DAYS_SHOWN = 7
@@ -52,7 +53,7 @@ class Pages:
         ]
 
     async def home(self, _: Request) -> Response:
-        """Everybody, and how often their calendars were asked."""
+        """Everybody, how often their calendars were asked, and the rooms that somebody has been in."""
         counts = {
             person.email: sum(
                 count
@@ -61,7 +62,11 @@ class Pages:
             )
             for person in self.world.people.values()
         }
-        return page("home.html", people=list(self.world.people.values()), counts=counts)
+        rooms = [
+            {"room": room, "bots": [one for one in room.visitors.values() if one.presence not in GONE]}
+            for room in self.world.rooms.rooms.values()
+        ]
+        return page("home.html", people=list(self.world.people.values()), counts=counts, rooms=rooms)
 
     async def person(self, request: Request) -> Response:
         """One person's week."""
@@ -89,7 +94,7 @@ class Pages:
     def _act(self, action: str, person: Person, calendar: Calendar, form: Mapping[str, str]) -> None:
         match action:
             case "create":
-                words.create(calendar, form)
+                words.create(calendar, self.world.rooms.links.with_room(form))
             case "change":
                 words.change(calendar, form["id"], form)
             case "remove":
@@ -132,7 +137,7 @@ class Pages:
         for offset in range(DAYS_SHOWN):
             start = midnight + timedelta(days=offset)
             standing = calendar.between(start, start + timedelta(days=1))
-            days.append({"day": start, "events": [_shown(one, zone=zone) for one in standing]})
+            days.append({"day": start, "events": [self._shown(one, zone=zone) for one in standing]})
         return page(
             "person.html",
             person=person,
@@ -142,7 +147,7 @@ class Pages:
             soon=(now + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M"),
             now=now,
             repeats=list(words.REPEATS),
-            kinds=[kind.value for kind in FaultKind],
+            kinds=[kind.value for kind in FaultKind if kind not in FLEET_KINDS],
             refusals=REFUSALS_OFFERED[person.platform],
             own_link=OWN_LINKS[person.platform],
             notices=[notice.value for notice in Notice] if person.platform is Platform.MICROSOFT else [],
@@ -151,6 +156,24 @@ class Pages:
             watchers=sum(1 for one in self.world.channels.values() if one.calendar is calendar),
             asked=[(kind, count) for (target, kind), count in self.world.requests.items() if target == calendar.id],
         )
+
+    def _shown(self, one: Standing, *, zone: ZoneInfo) -> dict[str, Any]:
+        """An event as the template wants it: its times in the calendar's zone, as people and form fields write them."""
+        details = one.details
+        form = "%Y-%m-%d" if details.is_all_day else "%Y-%m-%dT%H:%M"
+        starts, ends = _local(details.starts, zone), _local(details.ends, zone)
+        times = "all day" if details.is_all_day else f"{starts:%H:%M}–{ends:%H:%M}"
+        return {
+            "id": one.entry.id,
+            "occurrence": None if one.slot is None else one.slot.isoformat(),
+            "details": details,
+            "times": times,
+            "starts": starts.strftime(form),
+            "minutes": int(details.length.total_seconds() // 60),
+            "is_live": one.is_live,
+            "room": self.world.rooms.code_for(details),
+            "url": details.conference.url if details.conference else None,
+        }
 
 
 def _remove(person: Person, calendar: Calendar, form: Mapping[str, str]) -> None:
@@ -161,24 +184,6 @@ def _remove(person: Person, calendar: Calendar, form: Mapping[str, str]) -> None
         words.remove(calendar, form["id"], {**form, "form": "deleted"})
     else:
         words.remove(calendar, form["id"], form)
-
-
-def _shown(one: Standing, *, zone: ZoneInfo) -> dict[str, Any]:
-    """An event as the template wants it: its times in the calendar's zone, as people and form fields write them."""
-    details = one.details
-    form = "%Y-%m-%d" if details.is_all_day else "%Y-%m-%dT%H:%M"
-    starts, ends = _local(details.starts, zone), _local(details.ends, zone)
-    times = "all day" if details.is_all_day else f"{starts:%H:%M}–{ends:%H:%M}"
-    return {
-        "id": one.entry.id,
-        "occurrence": None if one.slot is None else one.slot.isoformat(),
-        "details": details,
-        "times": times,
-        "starts": starts.strftime(form),
-        "minutes": int(details.length.total_seconds() // 60),
-        "is_live": one.is_live,
-        "url": details.conference.url if details.conference else None,
-    }
 
 
 def _local(moment: Slot, zone: ZoneInfo) -> Slot:

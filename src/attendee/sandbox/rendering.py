@@ -23,9 +23,14 @@ ENVIRONMENT = jinja2.Environment(
 )
 
 
-def page(template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+def render(template: str, **values: Any) -> str:
     """The template with these values."""
-    return HTMLResponse(ENVIRONMENT.get_template(template).render(values), status)
+    return ENVIRONMENT.get_template(template).render(values)
+
+
+def page(template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """The template with these values, as a whole answer."""
+    return HTMLResponse(render(template, **values), status)
 
 
 async def read_form(request: Request) -> ImmutableMultiDict[str, str]:

@@ -52,6 +52,7 @@ class RoomDirectory:
 
     def code(self, link: str) -> str:
         """The code of that room, which need not have been opened yet."""
+        link = self.links.normalised(link)
         code = self.links.code(link)
         if not self.links.is_own(link):
             self.stand_ins[code] = link

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
+from typing import Any
 from urllib.parse import urlsplit
 
 from attendee.meetings import MeetingLinks
@@ -26,7 +27,11 @@ class RoomLinks:
 
     origin: str = "http://127.0.0.1:8100"
     hosts: set[str] = field(default_factory=set)
-    _find: Callable[[str, str, str, str], str | None] = field(default_factory=lambda: _finder(MeetingLinks()))
+    _known: MeetingLinks = field(init=False)
+    _find: Callable[[str, str, str, str], str | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.serve_at(self.origin)
 
     def serve_at(self, origin: str) -> None:
         """Links to rooms begin with this address from now on."""
@@ -38,16 +43,26 @@ class RoomLinks:
         if host in self.hosts or not _HOST.fullmatch(host):
             return
         self.hosts.add(host)
-        self._find = _finder(MeetingLinks(extra={"sandbox": [f"http://{one}/rooms" for one in self.hosts]}))
+        self._known = MeetingLinks(extra={"sandbox": [f"http://{one}/rooms" for one in self.hosts]})
+        self._find = _finder(self._known)
 
     def new(self) -> str:
         """The link of a room that nobody has been in."""
         parts = ("".join(secrets.choice(_LETTERS) for _ in range(length)) for length in (3, 4, 3))
         return self.to("-".join(parts))
 
+    def with_room(self, words: Mapping[str, Any]) -> dict[str, Any]:
+        """The words for an event, with a new room as its meeting link if they ask for one (`with_room`)."""
+        return {**words, "meeting_url": self.new()} if words.get("with_room") else dict(words)
+
     def to(self, code: str) -> str:
         """The link of that room."""
         return f"{self.origin}/rooms/{code}"
+
+    def normalised(self, link: str) -> str:
+        """The link in its one form, which the service uses too; what is no meeting link stays as it is."""
+        found = self._known.normalise_meeting_url(link)
+        return link if found is None else found.url
 
     def code(self, link: str) -> str:
         """The code of the room that the link leads to. Other services' meetings have one derived from the link."""

@@ -210,7 +210,8 @@ class Room:
 
     def go(self, participant_id: str) -> None:
         """A person leaves. Raises KeyError."""
-        participant = self.participants.pop(participant_id)
+        participant = self._participant(participant_id)
+        del self.participants[participant_id]
         if not self.participants:
             self.alone_since = self.clock()
         self._tell(Move(participant=participant, has_come=False))
@@ -219,7 +220,7 @@ class Room:
         """A person writes a line in the chat, or says it aloud. Raises KeyError, and ValueError without a text."""
         if not text.strip():
             raise ValueError("there is nothing to say in an empty line")
-        participant = self.participants[participant_id]
+        participant = self._participant(participant_id)
         self._tell(self._keep(participant, participant.name, text, is_said=is_said))
 
     def write(self, visitor: Visitor, text: str) -> None:
@@ -257,10 +258,17 @@ class Room:
         return [one for one in self.visitors.values() if one.presence is Presence.WAITING]
 
     def _visitor(self, visitor_id: str, *presences: Presence) -> Visitor:
-        visitor = self.visitors[visitor_id]
+        visitor = self.visitors.get(visitor_id)
+        if visitor is None:
+            raise KeyError(f"there is no bot {visitor_id!r} in this room")
         if visitor.presence not in presences:
-            raise KeyError(f"{visitor_id} that is {' or '.join(presences)}: it is {visitor.presence}")
+            raise KeyError(f"the bot would have to be {' or '.join(presences)}, and is {visitor.presence}")
         return visitor
+
+    def _participant(self, participant_id: str) -> Participant:
+        if participant_id not in self.participants:
+            raise KeyError("that person is not in the room")
+        return self.participants[participant_id]
 
     def _place(self, visitor: Visitor, presence: Presence) -> None:
         visitor.presence, visitor.since = presence, self.clock()
