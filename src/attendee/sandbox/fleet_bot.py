@@ -47,7 +47,12 @@ class FleetBot:
             pause=world.pause,
         )
         self.visitor = Visitor(
-            id=order.bot_id, name=order.bot_name, picture=self._picture(), since=world.clock(), hears=self._hear
+            id=order.bot_id,
+            name=order.bot_name,
+            picture=self._picture(),
+            since=world.clock(),
+            hears=self._hear,
+            joins_at=order.join_at,
         )
 
     @property

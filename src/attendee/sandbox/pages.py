@@ -63,7 +63,11 @@ class Pages:
             for person in self.world.people.values()
         }
         rooms = [
-            {"room": room, "bots": [one for one in room.visitors.values() if one.presence not in GONE]}
+            {
+                "room": room,
+                "title": self.world.rooms.title(room),
+                "bots": [one for one in room.visitors.values() if one.presence not in GONE],
+            }
             for room in self.world.rooms.rooms.values()
         ]
         return page("home.html", people=list(self.world.people.values()), counts=counts, rooms=rooms)

@@ -77,6 +77,11 @@ class RoomDirectory:
             ]
         return max(found, key=lambda one: as_instant(one.details.ends, zone=one.details.zone), default=None)
 
+    def title(self, room: Room) -> str | None:
+        """What the meeting in the room is called by the calendars now."""
+        meeting = self.meeting(room.code)
+        return None if meeting is None else meeting.details.title
+
     def close(self) -> None:
         """Lets go of whoever watches a room."""
         self.is_closed = True

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from attendee.sandbox.calendars import Standing
+from attendee.sandbox.entries import as_instant
 from attendee.sandbox.rendering import page, read_form, render
 from attendee.sandbox.room_words import act
 from attendee.sandbox.rooms import GONE, IN_MEETING, Participant, Presence, Room
@@ -135,6 +136,7 @@ class RoomPages:
 
 
 def _values(room: Room, *, me: Participant | None, meeting: Standing | None) -> dict[str, Any]:
+    zone = ZoneInfo(meeting.details.zone if meeting else "UTC")
     return {
         "room": room,
         "me": me,
@@ -149,15 +151,14 @@ def _values(room: Room, *, me: Participant | None, meeting: Standing | None) -> 
             }
             for visitor in sorted(room.visitors.values(), key=lambda one: one.presence in GONE)
         ],
-        "meeting": None if meeting is None else _meeting(meeting),
+        "zone": zone,
+        "meeting": None if meeting is None else {"title": meeting.details.title, "times": _times(meeting, zone)},
     }
 
 
-def _meeting(meeting: Standing) -> dict[str, str]:
-    zone = ZoneInfo(meeting.details.zone)
-    starts, ends = meeting.details.starts, meeting.details.ends
-    times = f"{starts.astimezone(zone):%H:%M}–{ends.astimezone(zone):%H:%M}"  # type: ignore[union-attr]
-    return {"title": meeting.details.title or "(no title)", "times": times}
+def _times(meeting: Standing, zone: ZoneInfo) -> str:
+    starts, ends = (as_instant(moment, zone=zone.key) for moment in (meeting.details.starts, meeting.details.ends))
+    return f"{starts.astimezone(zone):%H:%M}–{ends.astimezone(zone):%H:%M}"
 
 
 def _address(room: Room, participant_id: str | None, below: str = "") -> str:

@@ -93,6 +93,7 @@ class Visitor:
     since: datetime
     hears: Callable[[News], None]
     presence: Presence = Presence.EXPECTED
+    joins_at: datetime | None = None
     remark: str | None = None
 
 
