@@ -25,10 +25,18 @@ async def post(session: aiohttp.ClientSession, address: str, **form: str) -> int
 
 async def test_the_week_is_shown(sandbox: SandboxServer, session: aiohttp.ClientSession, ana: Person) -> None:
     """Everybody at home; the seeded week with its links on the person's page; no address outside."""
-    seed_week(ana.primary, now=NOW)
+    seed_week(ana.primary, now=NOW, room=f"{sandbox.url}/rooms/blue-room")
     assert "ana@acme.example" in await get(session, f"{sandbox.url}/")
     page = await get(session, f"{sandbox.url}/people/ana@acme.example")
-    for text in ("Stand-up", "1:1 with Ben", "Customer call", "Offsite", "declined", "https://meet.google.com/"):
+    for text in (
+        "Stand-up",
+        "1:1 with Ben",
+        "Customer call",
+        "Offsite",
+        "declined",
+        "https://meet.google.com/",
+        "/rooms/blue",
+    ):
         assert text in page
     assert "<script" not in page
     assert "--ground" in await get(session, f"{sandbox.url}/static/sandbox.css")

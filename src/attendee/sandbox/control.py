@@ -74,8 +74,11 @@ class Control:
             zone=body.get("zone", "UTC"),
         )
         if body.get("seed"):
-            seed = seed_microsoft_week if person.platform is Platform.MICROSOFT else seed_week
-            seed(person.primary, now=self.world.clock())
+            now = self.world.clock()
+            if person.platform is Platform.MICROSOFT:
+                seed_microsoft_week(person.primary, now=now)
+            else:
+                seed_week(person.primary, now=now, room=self.world.rooms.links.new())
         return _person_body(person)
 
     async def authorise(self, request: Request, body: dict[str, Any]) -> object:
