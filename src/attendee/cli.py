@@ -283,7 +283,7 @@ async def _serve_sandbox(port: int) -> None:
     except OSError as trouble:
         raise serving.cannot_listen(trouble, host="127.0.0.1", port=port) from None
     ada = world.add_person("ada.lind@acme.example", name="Ada Lind", zone="Europe/Berlin")
-    seed_week(ada.primary, now=clock.now(), room=world.rooms.links.new())
+    seed_week(ada.primary, now=clock.now(), room_link=world.rooms.links.new())
     mia = world.add_person("mia@customer.example", name="Mia Berg", platform="microsoft", zone="Europe/Berlin")
     seed_microsoft_week(mia.primary, now=clock.now())
     with serving.stop_signals() as stop:

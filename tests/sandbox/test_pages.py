@@ -25,7 +25,7 @@ async def post(session: aiohttp.ClientSession, address: str, **form: str) -> int
 
 async def test_the_week_is_shown(sandbox: SandboxServer, session: aiohttp.ClientSession, ana: Person) -> None:
     """Everybody at home; the seeded week with its links on the person's page; no address outside."""
-    seed_week(ana.primary, now=NOW, room=f"{sandbox.url}/rooms/blue-room")
+    seed_week(ana.primary, now=NOW, room_link=f"{sandbox.url}/rooms/blue-room")
     assert "ana@acme.example" in await get(session, f"{sandbox.url}/")
     page = await get(session, f"{sandbox.url}/people/ana@acme.example")
     for text in (

@@ -78,7 +78,7 @@ class Control:
             if person.platform is Platform.MICROSOFT:
                 seed_microsoft_week(person.primary, now=now)
             else:
-                seed_week(person.primary, now=now, room=self.world.rooms.links.new())
+                seed_week(person.primary, now=now, room_link=self.world.rooms.links.new())
         return _person_body(person)
 
     async def authorise(self, request: Request, body: dict[str, Any]) -> object:

@@ -43,7 +43,7 @@ class RoomLinks:
         if host in self.hosts or not _HOST.fullmatch(host):
             return
         self.hosts.add(host)
-        self._known = MeetingLinks(extra={"sandbox": [f"http://{one}/rooms" for one in self.hosts]})
+        self._known = MeetingLinks(extra_hosts=[("sandbox", f"http://{one}") for one in self.hosts])
         self._find = _finder(self._known)
 
     def new(self) -> str:

@@ -13,10 +13,10 @@ WORKDAYS = (0, 1, 2, 3, 4)
 TEAMS_LINK = "https://teams.microsoft.com/l/meetup-join/19%3ameeting_Q2x1YkFsZGVy%40thread.v2/0?context=%7b%22Tid%22%3a%2284bd%22%7d"
 
 
-def seed_week(calendar: Calendar, *, now: datetime, room: str | None = None) -> None:
+def seed_week(calendar: Calendar, *, now: datetime, room_link: str | None = None) -> None:
     """Fills the calendar around `now`; one meeting starts within minutes of it.
 
-    With `room`, the link of a meeting room, another one starts there before that.
+    With `room_link`, the link of a meeting room, another one starts there before that.
     """
     zone = ZoneInfo(calendar.zone)
     today = now.astimezone(zone).date()
@@ -56,13 +56,13 @@ def seed_week(calendar: Calendar, *, now: datetime, room: str | None = None) -> 
         conference=Conference(service="meet", url="https://meet.google.com/abc-mnop-xyz"),
         guests=(owner, Guest(email="mia@customer.example", name="Mia Berg", response=Response.ACCEPTED)),
     )
-    if room is not None:
+    if room_link is not None:
         sooner = soon - timedelta(minutes=1)
         calendar.put(
             title="Product walkthrough",
             starts=sooner,
             ends=sooner + timedelta(minutes=20),
-            location=room,
+            location=room_link,
             guests=(owner, lee),
         )
     calendar.put(
