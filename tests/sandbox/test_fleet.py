@@ -130,6 +130,24 @@ async def test_a_bot_that_is_asked_to_leave_leaves(service: BotService, time: Ma
     assert (await service.call("POST", "/bots/bot_2/leave")).status == 404
 
 
+async def test_a_bot_leaves_from_wherever_it_is(service: BotService, time: ManualTime, link: str, room: Room) -> None:
+    """Before its time, and out of the waiting room."""
+    room.set_open(is_open=False)
+    await service.order("bot_1", link, join_at=written(NOW + timedelta(hours=1)))
+    await service.leave("bot_1")
+    await service.heard("left_meeting")
+    await service.order("bot_2", link)
+    await service.heard("join_requested")
+    await time.next()
+    await service.heard("put_in_waiting_room")
+    await service.leave("bot_2")
+    await service.heard("left_meeting", times=2)
+    for times in (1, 2):
+        await time.next()
+        await service.heard("post_processing_completed", times=times)
+    assert {status for _, status in service.asked} == {200}
+
+
 async def test_a_bot_that_learns_late_that_it_shall_leave_leaves(
     service: BotService, time: ManualTime, link: str, room: Room
 ) -> None:
@@ -264,6 +282,8 @@ async def test_a_new_launch_replaces_the_old_one(
         ({"report_token": 7}, "report_token is required"),
         ({"join_at": "2026-11-23T09:00:00"}, "join_at must be null"),
         ({"join_at": "soon"}, "join_at must be null"),
+        ({"report_url": "http://[odd"}, "report_url must be an http or https address"),
+        ({"report_token": "a\nb"}, "report_token must be printable"),
         ({"settings": []}, "settings must be an object"),
     ],
 )

@@ -45,7 +45,7 @@ async def test_a_room_shows_who_is_there(sandbox: SandboxServer, session: aiohtt
     ):
         assert text in page
     assert "<noscript>" in page
-    for path in ("/rooms/blue%20room", "/rooms/blue-room/bots/bot_1/picture"):
+    for path in ("/rooms/blue%20room", "/rooms/blue%20room/live", "/rooms/blue-room/bots/bot_1/picture"):
         async with session.get(f"{sandbox.url}{path}") as answer:
             assert answer.status == 404
     assert await post(session, f"{sandbox.url}/rooms/blue%20room/end") == 404

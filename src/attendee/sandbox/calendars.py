@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -216,10 +216,13 @@ class Calendar:
         seen = set(found)
         yield from (occurrence(entry, slot) for slot in entry.overrides if slot not in seen)
 
-    def between(self, start: datetime, end: datetime) -> list[Standing]:
-        """What stands in the calendar from `start` to `end`, by time; cancelled entries are marked, not left out."""
+    def between(self, start: datetime, end: datetime, *, ids: Collection[str] | None = None) -> list[Standing]:
+        """What stands in the calendar from `start` to `end`, by time; cancelled entries are marked, not left out.
+
+        With `ids` only those entries are looked at.
+        """
         found: list[Standing] = []
-        for entry in self.entries.values():
+        for entry in self.entries.values() if ids is None else [self.entries[id] for id in ids]:
             if not isinstance(entry, Entry):
                 continue
             if entry.rule is None:

@@ -85,7 +85,7 @@ class Fleet:
             return bad
         taken = self._taken.get(key)
         if taken is None:
-            taken = self._taken[key] = Taken(order, await self._stage(order))
+            taken = self._taken[key] = Taken(order, self._stage(order))
         elif taken.order != order:
             return _refused(409, "this Idempotency-Key came with another order before")
         if self.world.faults.strike(Place.FLEET, targets, FaultKind.LOST_ANSWER):
@@ -95,44 +95,41 @@ class Fleet:
 
     async def call_off(self, request: Request) -> Response:
         """The bot is forgotten, wherever it is."""
-        bot = self._bot(request)
         bad = await self._misbehaviour(request, self._targets(request))
         if bad is not None:
             return bad
+        bot = self.bots.pop(request.path_params["bot_id"], None)
         if bot is None:
             return _unknown()
-        self.bots.pop(bot.order.bot_id, None)
         await bot.call_off()
         return _json({"bot_id": bot.order.bot_id, "state": "called_off"}, 200)
 
     async def leave(self, request: Request) -> Response:
         """The bot leaves its meeting, or does not go there."""
-        bot = self._bot(request)
         bad = await self._misbehaviour(request, self._targets(request))
         if bad is not None:
             return bad
+        bot = self.bots.get(request.path_params["bot_id"])
         if bot is None:
             return _unknown()
         bot.leave()
         return _json({"bot_id": bot.order.bot_id, "state": bot.visitor.presence.value}, 200)
 
-    async def _stage(self, order: Order) -> bytes:
+    def _stage(self, order: Order) -> bytes:
+        """The answer to the order. Nothing is waited for, so that a retry finds the order taken or not."""
         assert self._session is not None
-        former = self.bots.pop(order.bot_id, None)
         room = self.world.rooms.at_link(order.meeting_url)
         bot = FleetBot(order, world=self.world, room=room, session=self._session)
+        former = self.bots.get(order.bot_id)
+        if former is not None:
+            former.end()
         self.bots[order.bot_id] = bot
         bot.start()
-        if former is not None:
-            await former.call_off()
         return orjson.dumps({"bot_id": order.bot_id, "state": "staged", "room": self.world.rooms.links.to(room.code)})
 
-    def _bot(self, request: Request) -> FleetBot | None:
-        return self.bots.get(request.path_params["bot_id"])
-
     def _targets(self, request: Request) -> tuple[str, ...]:
-        bot = self._bot(request)
-        return (request.path_params["bot_id"],) if bot is None else bot.targets
+        bot_id = request.path_params["bot_id"]
+        return self.bots[bot_id].targets if bot_id in self.bots else (bot_id,)
 
     async def _misbehaviour(self, request: Request, targets: tuple[str, ...]) -> Response | None:
         return await misbehaviour(self.world, request, place=Place.FLEET, targets=targets, refusal=_refusal)

@@ -75,11 +75,16 @@ class FleetBot:
             self.reporter.add("left_meeting")
             self._end(has_work_left=True)
 
-    async def call_off(self) -> None:
+    def end(self) -> None:
         """The bot is gone without a word."""
         self.room.forget(self.visitor)
         if self._task is not None:
             self._task.cancel()
+
+    async def call_off(self) -> None:
+        """As `end`, and nothing of it is under way any more."""
+        self.end()
+        if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _live(self) -> None:

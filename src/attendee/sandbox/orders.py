@@ -15,6 +15,8 @@ import orjson
 
 _TEXTS = ("bot_id", "bot_name", "meeting_url", "report_url", "report_token")
 _LINKS = ("meeting_url", "report_url")
+# A year, so that no number is too large for a calendar.
+_LONGEST_SECONDS = 31_536_000
 
 
 class WrongOrder(Exception):
@@ -40,7 +42,7 @@ class Order:
         seconds = wanted.get("only_participant_in_meeting_timeout_seconds") if isinstance(wanted, dict) else None
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
             return None
-        return timedelta(seconds=seconds)
+        return timedelta(seconds=min(seconds, _LONGEST_SECONDS))
 
     @property
     def greeting(self) -> str | None:
@@ -62,9 +64,10 @@ def parse_order(body: bytes) -> Order:
         if not isinstance(fields.get(name), str) or not fields[name].strip():
             raise WrongOrder(f"{name} is required: a text that is not blank")
     for name in _LINKS:
-        parts = urlsplit(fields[name])
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
+        if not _is_address(fields[name]):
             raise WrongOrder(f"{name} must be an http or https address")
+    if not fields["report_token"].isprintable():
+        raise WrongOrder("report_token must be printable: it goes into a header")
     settings = fields.get("settings")
     if not isinstance(settings, dict | None):
         raise WrongOrder("settings must be an object")
@@ -73,6 +76,14 @@ def parse_order(body: bytes) -> Order:
         join_at=_parse_instant(fields.get("join_at")),
         settings=settings or {},
     )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
 def is_signed(body: bytes, *, signature: str, secret: str) -> bool:

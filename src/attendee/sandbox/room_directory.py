@@ -30,6 +30,8 @@ class RoomDirectory:
     # Code -> the link of the meeting elsewhere that this room stands in for.
     stand_ins: dict[str, str] = field(default_factory=dict)
     is_closed: bool = False
+    # Calendar -> its counter of changes when it was looked through, and what was found: code -> ids of entries.
+    _entries: dict[str, tuple[int, dict[str, set[str]]]] = field(default_factory=dict)
 
     def at(self, code: str) -> Room:
         """The room, new if nobody has asked for it before. Raises ValueError for what is no code."""
@@ -68,11 +70,10 @@ class RoomDirectory:
         now = self.clock()
         found: list[Standing] = []
         for calendar in self.calendars.values():
-            if not any(self._is_in(entry, code) for entry in calendar.entries.values() if isinstance(entry, Entry)):
-                continue
+            ids = self._entries_by_code(calendar).get(code, ())
             found += [
                 one
-                for one in calendar.between(now, now + EARLY)
+                for one in calendar.between(now, now + EARLY, ids=ids)
                 if one.is_live and not one.details.is_all_day and self.code_for(one.details) == code
             ]
         return max(found, key=lambda one: as_instant(one.details.ends, zone=one.details.zone), default=None)
@@ -93,7 +94,15 @@ class RoomDirectory:
         meeting = self.meeting(code)
         return None if meeting is None else as_instant(meeting.details.ends, zone=meeting.details.zone)
 
-    def _is_in(self, entry: Entry, code: str) -> bool:
-        """Whether the entry, or an occurrence of it, takes place there: looked at before a series is laid out."""
-        details = [entry.details, *(one.details for one in entry.overrides.values() if one.details)]
-        return any(self.code_for(one) == code for one in details)
+    def _entries_by_code(self, calendar: Calendar) -> dict[str, set[str]]:
+        """Which entries, or occurrences of them, take place in which rooms; looked through after a change only."""
+        change, found = self._entries.get(calendar.id, (-1, {}))
+        if change != calendar.change:
+            found = {}
+            for entry in calendar.entries.values():
+                if isinstance(entry, Entry):
+                    overridden = (one.details for one in entry.overrides.values() if one.details)
+                    for code in filter(None, map(self.code_for, (entry.details, *overridden))):
+                        found.setdefault(code, set()).add(entry.id)
+            self._entries[calendar.id] = (calendar.change, found)
+        return found

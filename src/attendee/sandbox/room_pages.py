@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -61,10 +61,10 @@ class RoomPages:
         """All of them, at the root."""
         return [
             Route("/rooms", self.open, methods=["POST"]),
-            Route("/rooms/{code}", self.room),
-            Route("/rooms/{code}/live", self.live),
-            Route("/rooms/{code}/bots/{bot_id}/picture", self.picture),
-            Route("/rooms/{code}/{action}", self.act, methods=["POST"]),
+            Route("/rooms/{code}", self._in_room(self.room)),
+            Route("/rooms/{code}/live", self._in_room(self.live)),
+            Route("/rooms/{code}/bots/{bot_id}/picture", self._in_room(self.picture)),
+            Route("/rooms/{code}/{action}", self._in_room(self.act), methods=["POST"]),
         ]
 
     async def open(self, request: Request) -> Response:
@@ -77,24 +77,19 @@ class RoomPages:
             return page("problem.html", status=400, problem=f"That does not work: {wrong}.", back="/")
         return RedirectResponse(_address(room, None), 303)
 
-    async def room(self, request: Request) -> Response:
+    async def room(self, request: Request, room: Room) -> Response:
         """Who is in the room now, and what may be done."""
-        try:
-            room = self._room(request)
-        except ValueError as wrong:
-            return page("problem.html", status=404, problem=f"There is no such room: {wrong}.", back="/")
-        me = self._me(request, room)
+        me = _me(request, room)
         values = _values(room, me=me, meeting=self.world.rooms.meeting(room.code))
         return page("room.html", **values, link=self.world.rooms.links.to(room.code))
 
-    async def live(self, request: Request) -> Response:
+    async def live(self, request: Request, room: Room) -> Response:
         """The changing part of the page, now and at every change, as server-sent events."""
-        room = self._room(request)
 
         async def changes() -> AsyncIterator[str]:
             with room.watched() as bell:
                 while not self.world.rooms.is_closed:
-                    me = self._me(request, room)
+                    me = _me(request, room)
                     values = _values(room, me=me, meeting=self.world.rooms.meeting(room.code))
                     lines = render("room_live.html", **values).splitlines()
                     yield "".join(f"data: {line}\n" for line in lines) + "\n"
@@ -103,20 +98,16 @@ class RoomPages:
 
         return StreamingResponse(changes(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
-    async def picture(self, request: Request) -> Response:
+    async def picture(self, request: Request, room: Room) -> Response:
         """A bot's picture, as nothing but a picture."""
-        visitor = self._room(request).visitors.get(request.path_params["bot_id"])
+        visitor = room.visitors.get(request.path_params["bot_id"])
         if visitor is None or visitor.picture is None:
             return page("problem.html", status=404, problem="That bot has brought no picture.", back="/")
         return Response(visitor.picture.content, media_type=visitor.picture.type, headers=PICTURE_HEADERS)
 
-    async def act(self, request: Request) -> Response:
+    async def act(self, request: Request, room: Room) -> Response:
         """What a button does; back to the room after it."""
         form = await read_form(request)
-        try:
-            room = self._room(request)
-        except ValueError as wrong:
-            return page("problem.html", status=404, problem=f"There is no such room: {wrong}.", back="/")
         address = _address(room, form.get("participant"))
         try:
             joined = act(room, request.path_params["action"], form)
@@ -127,12 +118,22 @@ class RoomPages:
             return page("problem.html", status=400, problem=f"That does not work: {wrong}.", back=address)
         return RedirectResponse(_address(room, joined.id) if joined else address, 303)
 
-    def _room(self, request: Request) -> Room:
-        return self.world.rooms.at(request.path_params["code"])
+    def _in_room(
+        self, handler: Callable[[Request, Room], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            try:
+                room = self.world.rooms.at(request.path_params["code"])
+            except ValueError as wrong:
+                return page("problem.html", status=404, problem=f"There is no such room: {wrong}.", back="/")
+            return await handler(request, room)
 
-    def _me(self, request: Request, room: Room) -> Participant | None:
-        """The person whose page it is, as long as that person is in the room."""
-        return room.participants.get(request.query_params.get("as", ""))
+        return answer
+
+
+def _me(request: Request, room: Room) -> Participant | None:
+    """The person whose page it is, as long as that person is in the room."""
+    return room.participants.get(request.query_params.get("as", ""))
 
 
 def _values(room: Room, *, me: Participant | None, meeting: Standing | None) -> dict[str, Any]:
