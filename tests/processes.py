@@ -1,0 +1,87 @@
+"""The real processes of a service over a sandbox, and a client of theirs."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from attendee.sandbox.app import SandboxServer
+from attendee.sandbox.grants import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET
+from attendee.sandbox.world import World
+from tests.api.serving import Client
+from tests.command_line import CommandLine, Running
+
+# Far longer than any test: nothing is found by asking.
+NEVER = "86400"
+
+
+def settings_for(sandbox: SandboxServer) -> dict[str, str]:
+    """The sandbox as platforms and fleet, and polling switched off as far as can be."""
+    port = _free_port()
+    return {
+        "PORT": str(port),
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "ALLOW_INSECURE_WEBHOOKS": "true",
+        "GOOGLE_API_URL": sandbox.google_url,
+        "GOOGLE_TOKEN_URL": f"{sandbox.google_url}/token",
+        "MICROSOFT_GRAPH_URL": f"{sandbox.microsoft_url}/v1.0",
+        "MICROSOFT_TOKEN_URL": f"{sandbox.microsoft_url}/common/oauth2/v2.0/token",
+        "MEETING_HOSTS": f"sandbox={sandbox.url}",
+        "BOT_RUNNER": "http",
+        "BOT_RUNNER_URL": sandbox.fleet_url,
+        "SYNC_INTERVAL_SECONDS": NEVER,
+        "PUSH_SYNC_INTERVAL_SECONDS": NEVER,
+        "SYNC_INTERVAL_NEAR_SECONDS": NEVER,
+        "SYNC_INTERVAL_SOON_SECONDS": NEVER,
+    }
+
+
+def new_project(attendee: CommandLine, *, webhook: str, triggers: tuple[str, ...]) -> str:
+    """A project with a webhook, in a database that is brought up; the key to its API."""
+    if "DATABASE_URL" in attendee.settings:
+        assert attendee.run("migrate").returncode == 0
+    attendee.document("projects", "create", "app")
+    key: str = attendee.document("keys", "create", "--project", "app")["key"]
+    asked = [word for trigger in triggers for word in ("--trigger", trigger)]
+    attendee.document("webhooks", "create", "--project", "app", "--url", webhook, *asked)
+    return key
+
+
+@asynccontextmanager
+async def client_of(serving: Running, key: str) -> AsyncGenerator[Client]:
+    """A client of a command that serves, once it is up."""
+    address = await asyncio.to_thread(serving.address)
+    async with aiohttp.ClientSession() as session:
+        yield Client(session, address, key)
+
+
+async def until_found(found: Callable[[], Awaitable[Any]]) -> Any:
+    """What `found` says once that is something; the service runs beside us, so it gets some time between."""
+    async with asyncio.timeout(60):
+        while not (what := await found()):  # noqa: ASYNC110  # it is another process that finds it
+            await asyncio.sleep(0.02)
+        return what
+
+
+async def connect(client: Client, world: World, email: str) -> str:
+    """The id of a new calendar of this person's."""
+    person = world.people[email]
+    wanted = {
+        "platform": person.platform.value,
+        "client_id": DEFAULT_CLIENT_ID,
+        "client_secret": DEFAULT_CLIENT_SECRET,
+        "refresh_token": world.authorise(person),
+    }
+    made = await client.post("/calendars", wanted)
+    assert made.status == 201, made.raw
+    return str(made.json["id"])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
