@@ -6,6 +6,8 @@ import asyncio
 import json
 from base64 import b64encode
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -162,6 +164,21 @@ class BotService:
         self.ids.add(report["id"])
         self.reports.append(report)
         return 200
+
+
+@asynccontextmanager
+async def taking_reports(service: BotService) -> AsyncIterator[BotService]:
+    """The service, which takes reports on loopback until the end."""
+    app = web.Application()
+    app.router.add_post("/reports/{bot_id}", service.take)
+    # Whoever still reports at the end is cut off.
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    service.report_url = f"http://{host}:{port}/reports"
+    yield service
+    await runner.cleanup()
 
 
 def picture(beginning: bytes = b"\x89PNG\r\n\x1a\n", *, length: int = 8) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from attendee.clock import written
 from attendee.sandbox.app import SandboxServer
@@ -18,7 +17,7 @@ from attendee.sandbox.faults import FaultKind, Place
 from attendee.sandbox.rooms import Room
 from attendee.sandbox.world import World
 from tests.sandbox.application import NOW
-from tests.sandbox.bot_service import BotService, ManualTime, picture
+from tests.sandbox.bot_service import BotService, ManualTime, picture, taking_reports
 
 SECRET = base64.b64encode(b"0123456789abcdef").decode()
 
@@ -35,16 +34,8 @@ def world(time: ManualTime) -> World:
 
 @pytest.fixture
 async def service(sandbox: SandboxServer, session: aiohttp.ClientSession) -> AsyncIterator[BotService]:
-    service = BotService(session, sandbox.fleet_url)
-    app = web.Application()
-    app.router.add_post("/reports/{bot_id}", service.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    service.report_url = f"http://{host}:{port}/reports"
-    yield service
-    await runner.cleanup()
+    async with taking_reports(BotService(session, sandbox.fleet_url)) as service:
+        yield service
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ from datetime import timedelta
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from attendee.sandbox.faults import Faults
 from attendee.sandbox.reports import Reporter
 from attendee.sandbox.timings import Timings
 from tests.sandbox.application import NOW
-from tests.sandbox.bot_service import BotService, ManualTime
+from tests.sandbox.bot_service import BotService, ManualTime, taking_reports
 
 
 @pytest.fixture
@@ -22,23 +21,16 @@ def time() -> ManualTime:
 
 @pytest.fixture
 async def service(session: aiohttp.ClientSession) -> AsyncIterator[BotService]:
-    service = BotService(session, "", states={"bot_1": "staged"}, tokens={"bot_1": "token"})
-    app = web.Application()
-    app.router.add_post("/reports/{bot_id}", service.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    service.report_url = f"http://{host}:{port}/reports/bot_1"
-    yield service
-    await runner.cleanup()
+    staged = BotService(session, "", states={"bot_1": "staged"}, tokens={"bot_1": "token"})
+    async with taking_reports(staged) as service:
+        yield service
 
 
 @pytest.fixture
 async def reporter(service: BotService, time: ManualTime) -> AsyncIterator[Reporter]:
     reporter = Reporter(
         session=service.session,
-        address=service.report_url,
+        address=f"{service.report_url}/bot_1",
         token="token",
         targets=("bot_1",),
         refused=lambda status, state: None,

@@ -9,7 +9,7 @@ import pytest
 from attendee.sandbox.app import SandboxServer
 from attendee.sandbox.entries import Frequency, Rule
 from attendee.sandbox.pictures import LARGEST, NoPicture, Picture, parse_picture
-from attendee.sandbox.room_links import RoomLinks
+from attendee.sandbox.room_links import RoomLinks, stand_in_code
 from attendee.sandbox.rooms import Decision, News, Presence, Room, Visitor
 from attendee.sandbox.world import Person, World
 from tests.sandbox.application import NOW
@@ -152,7 +152,7 @@ async def test_events_get_rooms_of_their_own(
     assert links[0] != links[1]
     for link in links:
         assert link.startswith(f"{sandbox.url}/rooms/")
-        assert world.rooms.links.is_own(link)
+        assert world.rooms.links.own_code(link)
 
 
 def test_a_series_meets_in_its_room_at_its_times(world: World, ana: Person, room: Room) -> None:
@@ -181,8 +181,9 @@ def test_own_links_are_those_of_known_hosts() -> None:
     links.serve_at("http://127.0.0.1:9000")
     links.know("sandbox:8100")
     links.know("[evil]/x y")
-    assert links.code("http://127.0.0.1:9000/rooms/Blue") == links.code("http://sandbox:8100/rooms/blue") == "blue"
-    assert links.code("http://evil.example/rooms/blue").startswith("evil-example-")
+    assert links.own_code("http://127.0.0.1:9000/rooms/Blue") == links.own_code("http://sandbox:8100/rooms/blue")
+    assert links.own_code("http://evil.example/rooms/blue") is None
+    assert stand_in_code("http://evil.example/rooms/blue").startswith("evil-example-")
     assert links.new() != links.new()
 
 

@@ -219,10 +219,10 @@ class Calendar:
     def between(self, start: datetime, end: datetime, *, ids: Collection[str] | None = None) -> list[Standing]:
         """What stands in the calendar from `start` to `end`, by time; cancelled entries are marked, not left out.
 
-        With `ids` only those entries are looked at.
+        With `ids` only those entries are looked at, as far as there are any.
         """
         found: list[Standing] = []
-        for entry in self.entries.values() if ids is None else [self.entries[id] for id in ids]:
+        for entry in self.entries.values() if ids is None else [self.entries[id] for id in ids if id in self.entries]:
             if not isinstance(entry, Entry):
                 continue
             if entry.rule is None:

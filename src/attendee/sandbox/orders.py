@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,7 +33,7 @@ class Order:
     join_at: datetime | None
     settings: dict[str, Any]
     report_url: str
-    report_token: str
+    report_token: str = field(repr=False)
 
     @property
     def alone_for(self) -> timedelta | None:

@@ -41,7 +41,7 @@ class Reporter:
 
     session: aiohttp.ClientSession
     address: str
-    token: str
+    token: str = field(repr=False)
     targets: tuple[str, ...]
     refused: Callable[[int, str | None], None]
     faults: Faults

@@ -10,7 +10,7 @@ from functools import partial
 from attendee.clock import Clock
 from attendee.sandbox.calendars import Calendar, Standing
 from attendee.sandbox.entries import Details, Entry, as_instant
-from attendee.sandbox.room_links import CODE, RoomLinks
+from attendee.sandbox.room_links import CODE, RoomLinks, stand_in_code
 from attendee.sandbox.rooms import Room
 from attendee.sandbox.timings import Timings
 
@@ -30,8 +30,8 @@ class RoomDirectory:
     # Code -> the link of the meeting elsewhere that this room stands in for.
     stand_ins: dict[str, str] = field(default_factory=dict)
     is_closed: bool = False
-    # Calendar -> its counter of changes when it was looked through, and what was found: code -> ids of entries.
-    _entries: dict[str, tuple[int, dict[str, set[str]]]] = field(default_factory=dict)
+    # Calendar -> how things stood when it was looked through, and what was found: code -> ids of entries.
+    _entries: dict[str, tuple[tuple[int, int], dict[str, set[str]]]] = field(default_factory=dict)
 
     def at(self, code: str) -> Room:
         """The room, new if nobody has asked for it before. Raises ValueError for what is no code."""
@@ -55,8 +55,9 @@ class RoomDirectory:
     def code(self, link: str) -> str:
         """The code of that room, which need not have been opened yet."""
         link = self.links.normalised(link)
-        code = self.links.code(link)
-        if not self.links.is_own(link):
+        code = self.links.own_code(link)
+        if code is None:
+            code = stand_in_code(link)
             self.stand_ins[code] = link
         return code
 
@@ -96,13 +97,15 @@ class RoomDirectory:
 
     def _entries_by_code(self, calendar: Calendar) -> dict[str, set[str]]:
         """Which entries, or occurrences of them, take place in which rooms; looked through after a change only."""
-        change, found = self._entries.get(calendar.id, (-1, {}))
-        if change != calendar.change:
+        # What is a link to an own room depends on the hosts that are known.
+        stand = (calendar.change, len(self.links.hosts))
+        former_stand, found = self._entries.get(calendar.id, (None, {}))
+        if former_stand != stand:
             found = {}
             for entry in calendar.entries.values():
                 if isinstance(entry, Entry):
                     overridden = (one.details for one in entry.overrides.values() if one.details)
                     for code in filter(None, map(self.code_for, (entry.details, *overridden))):
                         found.setdefault(code, set()).add(entry.id)
-            self._entries[calendar.id] = (calendar.change, found)
+            self._entries[calendar.id] = (stand, found)
         return found

@@ -64,24 +64,22 @@ class RoomLinks:
         found = self._known.normalise_meeting_url(link)
         return link if found is None else found.url
 
-    def code(self, link: str) -> str:
-        """The code of the room that the link leads to. Other services' meetings have one derived from the link."""
+    def own_code(self, link: str) -> str | None:
+        """The code in a link to one of the sandbox's own rooms; None for any other link."""
         parts = urlsplit(link)
         own = _OWN_PATH.fullmatch(parts.path)
-        if own and parts.netloc in self.hosts:
-            return own[1].lower()
-        host = re.sub(r"[^a-z0-9]+", "-", parts.netloc.lower()).strip("-")
-        return f"{host[:40]}-{sha256(link.encode()).hexdigest()[:8]}"
-
-    def is_own(self, link: str) -> bool:
-        """Whether the link is to a room of the sandbox itself."""
-        parts = urlsplit(link)
-        return parts.netloc in self.hosts and _OWN_PATH.fullmatch(parts.path) is not None
+        return own[1].lower() if own and parts.netloc in self.hosts else None
 
     def found_in(self, details: Details) -> str | None:
         """The meeting link of an event, in its one form; None if it has none."""
         conference = details.conference.url if details.conference else ""
         return self._find(conference, details.location or "", details.description or "", details.title or "")
+
+
+def stand_in_code(link: str) -> str:
+    """The code of the room that stands in for the meeting at this link: always the same, and without its secrets."""
+    host = re.sub(r"[^a-z0-9]+", "-", urlsplit(link).netloc.lower()).strip("-")
+    return f"{host[:40]}-{sha256(link.encode()).hexdigest()[:8]}"
 
 
 def _finder(links: MeetingLinks) -> Callable[[str, str, str, str], str | None]:
