@@ -292,16 +292,23 @@ async def test_orders_need_a_key_and_json(service: BotService, link: str) -> Non
     assert (await service.call_off("bot_1")).status == 404
 
 
-async def test_orders_are_signed_where_a_secret_is_set(service: BotService, link: str, world: World) -> None:
-    """A missing, odd or wrong signature is 401; that of the body is taken."""
+async def test_the_fleet_listens_only_to_its_secret(service: BotService, link: str, world: World) -> None:
+    """Where one is set, a missing, odd or wrong signature is 401; that of the body is taken, be it empty."""
     world.fleet_secret = SECRET
     body = service.body("bot_1", link, join_at=written(NOW + timedelta(hours=1)))
     content = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-    good = base64.b64encode(hmac.new(base64.b64decode(SECRET), content, hashlib.sha256).digest()).decode()
-    bad = base64.b64encode(hmac.new(b"another", content, hashlib.sha256).digest()).decode()
-    for signature, status in (("", 401), ("é", 401), (bad, 401), (good, 201)):
-        headers = {"X-Webhook-Signature": signature}
+    good, empty = signature(content), signature(b"")
+    for sent, status in (("", 401), ("é", 401), (empty, 401), (good, 201)):
+        headers = {"X-Webhook-Signature": sent}
         assert (await service.call("POST", "/bots", body, key="key", **headers)).status == status
+    for method, path in (("POST", "/bots/bot_1/leave"), ("DELETE", "/bots/bot_1")):
+        for sent, status in ((good, 401), (empty, 200)):
+            headers = {"X-Webhook-Signature": sent}
+            assert (await service.call(method, path, **headers)).status == status
+
+
+def signature(content: bytes) -> str:
+    return base64.b64encode(hmac.new(base64.b64decode(SECRET), content, hashlib.sha256).digest()).decode()
 
 
 async def test_pictures_are_taken_only_if_they_are_pictures(

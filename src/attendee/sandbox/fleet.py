@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import aiohttp
@@ -20,6 +20,8 @@ from attendee.sandbox.reports import TIMEOUT
 from attendee.sandbox.world import World
 
 FLEET = "/fleet"
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,9 @@ class Fleet:
     def routes(self) -> list[Route]:
         """All of them, below `/fleet`."""
         return [
-            Route("/bots", self.order, methods=["POST"]),
-            Route("/bots/{bot_id}", self.call_off, methods=["DELETE"]),
-            Route("/bots/{bot_id}/leave", self.leave, methods=["POST"]),
+            Route("/bots", self._signed(self.order), methods=["POST"]),
+            Route("/bots/{bot_id}", self._signed(self.call_off), methods=["DELETE"]),
+            Route("/bots/{bot_id}/leave", self._signed(self.leave), methods=["POST"]),
         ]
 
     async def start(self) -> None:
@@ -65,17 +67,12 @@ class Fleet:
 
     async def order(self, request: Request) -> Response:
         """Stages a bot. The same key again is answered the same; another key for a bot that is here replaces it."""
-        body = await request.body()
-        secret = self.world.fleet_secret
-        signature = request.headers.get("X-Webhook-Signature", "")
-        if secret is not None and not is_signed(body, signature=signature, secret=secret):
-            return _refused(401, "X-Webhook-Signature is not the signature of this body")
         key = request.headers.get("Idempotency-Key", "")
         if not key:
             return _refused(400, "an order needs an Idempotency-Key")
         self.world.rooms.links.know(request.headers.get("host", ""))
         try:
-            order = parse_order(body)
+            order = parse_order(await request.body())
         except WrongOrder as wrong:
             return _refused(400, str(wrong))
         code = self.world.rooms.code(order.meeting_url)
@@ -114,6 +111,18 @@ class Fleet:
             return _unknown()
         bot.leave()
         return _json({"bot_id": bot.order.bot_id, "state": bot.visitor.presence.value}, 200)
+
+    def _signed(self, handler: Handler) -> Handler:
+        """The handler, which is asked only if the request has the right signature, where the fleet has a secret."""
+
+        async def answer(request: Request) -> Response:
+            secret = self.world.fleet_secret
+            signature = request.headers.get("X-Webhook-Signature", "")
+            if secret is not None and not is_signed(await request.body(), signature=signature, secret=secret):
+                return _refused(401, "X-Webhook-Signature is not the signature of this body")
+            return await handler(request)
+
+        return answer
 
     def _stage(self, order: Order) -> bytes:
         """The answer to the order. Nothing is waited for, so that a retry finds the order taken or not."""

@@ -107,7 +107,7 @@ class World:
     timings: Timings = field(default_factory=Timings)
     # How the fleet's bots wait, if not by the clock.
     own_pause: Pause | None = None
-    # In base64. With it the fleet takes orders only with its signature.
+    # In base64. With it the fleet listens only to what it signs.
     fleet_secret: str | None = None
     people: dict[str, Person] = field(default_factory=dict)
     calendars: dict[str, Calendar] = field(default_factory=dict)
