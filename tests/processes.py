@@ -2,15 +2,21 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 
+from attendee import clock
+from attendee.model import Trigger
 from attendee.sandbox.app import SandboxServer
 from attendee.sandbox.grants import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET
 from attendee.sandbox.world import World
+from attendee.store import projects, subscriptions
+from attendee.store.columns import KeyRing
+from attendee.store.database import Database, migrate
+from attendee.store.subscriptions import NewSubscription
 from tests.api.serving import Client
 from tests.command_line import CommandLine, Running
 
@@ -18,10 +24,12 @@ from tests.command_line import CommandLine, Running
 NEVER = "86400"
 
 
-def settings_for(sandbox: SandboxServer) -> dict[str, str]:
+def settings_for(sandbox: SandboxServer, *, database_url: str) -> dict[str, str]:
     """The sandbox as platforms and fleet, and polling switched off as far as can be."""
     port = _free_port()
     return {
+        "DATABASE_URL": database_url,
+        "ENCRYPTION_KEYS": KeyRing.generate_key(),
         "PORT": str(port),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "ALLOW_INSECURE_WEBHOOKS": "true",
@@ -39,14 +47,16 @@ def settings_for(sandbox: SandboxServer) -> dict[str, str]:
     }
 
 
-def new_project(attendee: CommandLine, *, webhook: str, triggers: tuple[str, ...]) -> str:
+async def new_project(attendee: CommandLine, *, webhook: str, triggers: Sequence[Trigger]) -> str:
     """A project with a webhook, in a database that is brought up; the key to its API."""
-    if "DATABASE_URL" in attendee.settings:
-        assert attendee.run("migrate").returncode == 0
-    attendee.document("projects", "create", "app")
-    key: str = attendee.document("keys", "create", "--project", "app")["key"]
-    asked = [word for trigger in triggers for word in ("--trigger", trigger)]
-    attendee.document("webhooks", "create", "--project", "app", "--url", webhook, *asked)
+    url = attendee.settings["DATABASE_URL"]
+    await migrate(url)
+    database, key_ring = Database(url), KeyRing([attendee.settings["ENCRYPTION_KEYS"]])
+    async with database.transaction() as tx:
+        project = await projects.create(tx, "app", key_ring=key_ring, now=clock.now())
+        _, key = await projects.create_key(tx, project.id, name="app", now=clock.now())
+        await subscriptions.create(tx, NewSubscription(webhook, triggers), project_id=project.id, now=clock.now())
+    await database.close()
     return key
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from attendee import clock
+from attendee.model import Trigger
 from attendee.sandbox.app import SandboxServer
 from attendee.sandbox.rooms import Presence, Room, Visitor
 from attendee.sandbox.timings import Timings
 from attendee.sandbox.world import World
-from attendee.store.columns import KeyRing
 from tests.api.serving import Client
 from tests.command_line import CommandLine
 from tests.processes import client_of, connect, new_project, settings_for, until_found
@@ -46,14 +46,10 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield made
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def attendee(request: pytest.FixtureRequest, sandbox: SandboxServer, tmp_path: Path) -> CommandLine:
+@pytest.fixture
+def attendee(database_url: str, sandbox: SandboxServer, tmp_path: Path) -> CommandLine:
     """The installed command, with the sandbox as its platforms and its fleet."""
-    settings = settings_for(sandbox) | {"BOT_HEARTBEAT_SECONDS": "3"}
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-        settings |= {"DATABASE_URL": url, "ENCRYPTION_KEYS": KeyRing.generate_key()}
-    return CommandLine(tmp_path, settings)
+    return CommandLine(tmp_path, settings_for(sandbox, database_url=database_url) | {"BOT_HEARTBEAT_SECONDS": "3"})
 
 
 async def _order(client: Client, sandbox: SandboxServer, *, starts_in: timedelta) -> str:
@@ -100,7 +96,9 @@ async def test_a_bot_goes_to_its_meeting_and_comes_back(
     attendee: CommandLine, sandbox: SandboxServer, receiver: Receiver
 ) -> None:
     """Staged, waiting, joined, recording, ended: seen in the room, on the bot, and each told by a webhook."""
-    key = new_project(attendee, webhook=receiver.url, triggers=("bot.state_change", "chat_messages.update"))
+    key = await new_project(
+        attendee, webhook=receiver.url, triggers=(Trigger.BOT_STATE_CHANGE, Trigger.CHAT_MESSAGES_UPDATE)
+    )
     _room(sandbox).set_open(is_open=False)
     with attendee.running("serve") as serving:
         async with client_of(serving, key) as client:
@@ -141,7 +139,7 @@ async def test_a_staged_bot_follows_its_event_and_a_bot_in_a_meeting_leaves(
     attendee: CommandLine, sandbox: SandboxServer, receiver: Receiver
 ) -> None:
     """By push: moved to tomorrow it is called off; moved back it is there; asked to leave it goes."""
-    key = new_project(attendee, webhook=receiver.url, triggers=("bot.state_change",))
+    key = await new_project(attendee, webhook=receiver.url, triggers=(Trigger.BOT_STATE_CHANGE,))
     with attendee.running("serve") as serving:
         async with client_of(serving, key) as client:
             bot_id = await _order(client, sandbox, starts_in=timedelta(minutes=2))
@@ -158,45 +156,47 @@ async def test_a_staged_bot_follows_its_event_and_a_bot_in_a_meeting_leaves(
             assert _visitor(sandbox).presence is Presence.LEFT
 
 
-@pytest.mark.parametrize("state", ["staged", "waiting_room", "joined_recording"])
-async def test_a_service_that_is_killed_at_any_state_loses_no_bot(
-    attendee: CommandLine, sandbox: SandboxServer, receiver: Receiver, state: str
+async def test_a_service_that_is_killed_at_each_state_loses_no_bot(
+    attendee: CommandLine, sandbox: SandboxServer, receiver: Receiver
 ) -> None:
     """The fleet's bot lives on; what it could not report it reports to the next process, under the same order."""
-    key = new_project(attendee, webhook=receiver.url, triggers=("bot.state_change",))
-    _room(sandbox).set_open(is_open=False)
+    key = await new_project(attendee, webhook=receiver.url, triggers=(Trigger.BOT_STATE_CHANGE,))
+    room = _room(sandbox)
+    room.set_open(is_open=False)
     with attendee.running("serve") as serving:
         async with client_of(serving, key) as client:
-            bot_id = await _order(client, sandbox, starts_in=timedelta(seconds=3))
-            if state == "joined_recording":
-                await until_found(_present(sandbox, Presence.WAITING))
-                _room(sandbox).set_open(is_open=True)
-            await until_found(_state_is(client, bot_id, state))
+            bot_id = await _order(client, sandbox, starts_in=timedelta(seconds=5))
+            await until_found(_state_is(client, bot_id, "staged"))
         await asyncio.to_thread(serving.end, signal.SIGKILL)
-    _room(sandbox).set_open(is_open=True)
+    # It goes on its way while nobody listens.
+    await until_found(_present(sandbox, Presence.WAITING))
+    with attendee.running("serve") as serving:
+        async with client_of(serving, key) as client:
+            await until_found(_state_is(client, bot_id, "waiting_room"))
+        await asyncio.to_thread(serving.end, signal.SIGKILL)
+    room.set_open(is_open=True)
     await until_found(_present(sandbox, Presence.RECORDING))
     with attendee.running("serve") as serving:
         async with client_of(serving, key) as client:
             await until_found(_state_is(client, bot_id, "joined_recording"))
-            _room(sandbox).end()
+        await asyncio.to_thread(serving.end, signal.SIGKILL)
+    room.end()
+    with attendee.running("serve") as serving:
+        async with client_of(serving, key) as client:
             await until_found(_state_is(client, bot_id, "ended"))
-    taken = sandbox.app.state.fleet._taken
-    assert len(taken) == 1, "it was ordered under one key"
+    assert len(sandbox.app.state.fleet._taken) == 1, "it was ordered under one key"
 
 
-@pytest.mark.parametrize("with_service", [False, True])
-async def test_a_fleet_that_is_killed_leaves_no_bot_in_a_meeting_for_ever(
-    attendee: CommandLine, sandbox: SandboxServer, receiver: Receiver, *, with_service: bool
+async def test_a_fleet_and_a_service_that_are_killed_leave_no_bot_in_a_meeting_for_ever(
+    attendee: CommandLine, sandbox: SandboxServer, receiver: Receiver
 ) -> None:
-    """Nothing is heard of the bot: it has failed, whether or not the service was killed with it."""
-    key = new_project(attendee, webhook=receiver.url, triggers=("bot.state_change",))
+    """Nothing is heard of the bot any more: the next process finds that it has failed."""
+    key = await new_project(attendee, webhook=receiver.url, triggers=(Trigger.BOT_STATE_CHANGE,))
     with attendee.running("serve") as serving:
         async with client_of(serving, key) as client:
             bot_id = await _order(client, sandbox, starts_in=timedelta(seconds=1))
             await until_found(_state_is(client, bot_id, "joined_recording"))
             await sandbox.app.state.fleet.stop()
-            if not with_service:
-                await until_found(_state_is(client, bot_id, "fatal_error"))
         await asyncio.to_thread(serving.end, signal.SIGKILL)
     with attendee.running("serve") as serving:
         async with client_of(serving, key) as client:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from attendee import clock
+from attendee.model import Trigger
 from attendee.sandbox.app import SandboxServer
 from attendee.sandbox.world import Platform, World
-from attendee.store.columns import KeyRing
 from tests.command_line import CommandLine
 from tests.processes import client_of, connect, new_project, settings_for, until_found
 from tests.webhooks.receiver import Receiver, running_receiver
@@ -34,14 +34,10 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield made
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def attendee(request: pytest.FixtureRequest, sandbox: SandboxServer, tmp_path: Path) -> CommandLine:
-    """The installed command, with the sandbox as its platforms and polling switched off as far as can be."""
-    settings = settings_for(sandbox)
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-        settings |= {"DATABASE_URL": url, "ENCRYPTION_KEYS": KeyRing.generate_key()}
-    return CommandLine(tmp_path, settings)
+@pytest.fixture
+def attendee(database_url: str, sandbox: SandboxServer, tmp_path: Path) -> CommandLine:
+    """The installed command, with the sandbox as its platforms."""
+    return CommandLine(tmp_path, settings_for(sandbox, database_url=database_url))
 
 
 @pytest.mark.parametrize("platform", list(Platform), ids=lambda platform: platform.value)
@@ -53,7 +49,7 @@ async def test_a_moved_event_is_told_by_push_alone(
     starts = clock.now().replace(microsecond=0) + timedelta(days=1)
     ana = world.add_person("ana@acme.example", platform=platform)
     ana.primary.put("meeting", starts=starts, location=_LINK)
-    key = new_project(attendee, webhook=receiver.url, triggers=("calendar.events_update",))
+    key = await new_project(attendee, webhook=receiver.url, triggers=(Trigger.CALENDAR_EVENTS_UPDATE,))
 
     with attendee.running("serve") as serving:
         async with client_of(serving, key) as client:

@@ -5,11 +5,11 @@ import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Row
+from sqlalchemy import Row, func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +18,7 @@ from attendee.sandbox.faults import FaultKind
 from attendee.store import claims, projects, tables
 from attendee.store.calendars import Calendar
 from attendee.store.database import Database
-from attendee.worker import Job, Worker
+from attendee.worker import Cap, Job, Worker
 from tests.installation import Installation, installation, until
 
 _AT_ONCE = 32
@@ -46,10 +46,10 @@ class Watched:
 
 @asynccontextmanager
 async def _working(
-    here: Installation, run: Callable[[Row[Any]], Any], *, database: Database | None = None
+    here: Installation, run: Callable[[Row[Any]], Any], *, database: Database | None = None, cap: Cap | None = None
 ) -> AsyncIterator[asyncio.Event]:
     """A worker that syncs calendars until the block ends, then stops cleanly; its stop can be set earlier."""
-    job = Job(tables.calendars, (("project_id", "client_id"), ("project_id",)), run, _AT_ONCE)
+    job = Job(tables.calendars, (("project_id", "client_id"), ("project_id",)), run, _AT_ONCE, cap=cap)
     worker = Worker(database=database or here.database, clock=here.clock, jobs=[job], quiet=here.quiet)
     stop = asyncio.Event()
     working = asyncio.create_task(worker.run(stop))
@@ -133,6 +133,46 @@ async def test_what_waited_for_its_share_is_done_in_the_end(here: Installation) 
         here.world.faults.switch_off()
         await until(lambda: len(watched.ended) == len(ids))
     assert sorted(watched.ended) == sorted(ids), "each once"
+
+
+async def _claimed_by_project(tx: AsyncConnection, now: datetime) -> dict[tuple[str, ...], int]:
+    calendars = tables.calendars.c
+    claimed = select(calendars.project_id, func.count()).where(calendars.claimed_until > now)
+    rows = await tx.execute(claimed.group_by(calendars.project_id))
+    return {(project_id,): count for project_id, count in rows}
+
+
+async def test_a_cap_holds_over_all_workers(here: Installation) -> None:
+    """Two workers on one database have no more of a project in flight than it allows; all is done in the end."""
+    ids = await _tenant(here, "busy", calendars=12, hang=False)
+    cap = Cap(("project_id",), 3, _claimed_by_project)
+    watched, most, free = Watched(here), 0, asyncio.Event()
+
+    async def run(row: Row[Any]) -> None:
+        nonlocal most
+        watched.begun.append(row.id)
+        most = max(most, len(watched.begun) - len(watched.ended))
+        await free.wait()
+        await here.pipeline.sync_calendar(Calendar.from_row(row))
+        watched.ended.append(row.id)
+
+    async with _working(here, run, cap=cap), _working(here, run, cap=cap):
+        await until(lambda: len(watched.begun) == 3)
+        free.set()
+        await until(lambda: len(watched.ended) == len(ids))
+    assert sorted(watched.ended) == sorted(ids)
+    assert most <= 3
+
+
+async def test_rows_that_are_for_others_are_left_to_them(here: Installation) -> None:
+    """A worker that can't do some of the work claims only the rest."""
+    mine, *others = await _tenant(here, "mixed", calendars=3, hang=False)
+    async with here.database.transaction() as tx:
+        ours = tables.calendars.c.id == mine
+        claimed = await claims.claim_due(tx, tables.calendars, now=here.clock(), limit=9, among=ours)
+        assert [row.id for row in claimed] == [mine]
+        rest = await claims.claim_due(tx, tables.calendars, now=here.clock(), limit=9)
+        assert {row.id for row in rest} == {*others}
 
 
 async def test_stop_finishes_what_is_under_way_and_begins_nothing(here: Installation) -> None:

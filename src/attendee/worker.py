@@ -184,6 +184,7 @@ class _Loop:
         now = self._clock()
         async with self._database.transaction() as tx:
             if self.job.cap is not None:
+                await claims.claim_alone(tx, self.job.table)
                 limit = await _capped(tx, self.job.cap, full, limit=limit, now=now)
             self._is_waiting_for_room = any(full.values())
             rows = await claims.claim_due(

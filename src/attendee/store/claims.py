@@ -96,6 +96,15 @@ def _excluded(columns: tuple[str, ...]) -> str:
     return "b_not_" + "_".join(columns)
 
 
+async def claim_alone(tx: AsyncConnection, table: Table) -> None:
+    """Lets nobody else who asks for this claim rows of the table until the caller commits: what is counted holds.
+
+    SQLite has one writer at a time as it is.
+    """
+    if tx.dialect.name == "postgresql":
+        await tx.execute(select(func.pg_advisory_xact_lock(func.hashtext(table.name))))
+
+
 async def renew(tx: AsyncConnection, table: Table, *, row_id: str, claim_id: str, now: datetime) -> None:
     """Another `LEASE` from now on for long work. Raises ClaimLost."""
     done = await tx.execute(
