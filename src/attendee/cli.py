@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +19,7 @@ from attendee import __version__, clock, logs, serving, startup
 from attendee.api import targets
 from attendee.clock import written
 from attendee.demo.story import tell_story
+from attendee.doctor import Finding, Verdict, examine
 from attendee.errors import Invalid, NotFound
 from attendee.model import Trigger
 from attendee.sandbox.app import SandboxServer
@@ -111,6 +113,34 @@ def migrate(
     settings = _settings()
     _run(startup.check_schema(settings) if check else startup.bring_schema_up(settings))
     _show({"schema": "current"}, "The schema is up to date.", as_json=as_json)
+
+
+@app.command()
+def doctor(*, as_json: _AsJson = False) -> None:
+    """Say what is wrong with this installation, and what to do about it. Fails if something is."""
+    settings = _settings()
+
+    async def examined() -> list[Finding]:
+        findings = []
+        async for finding in examine(settings, clock=clock.now):
+            findings.append(finding)
+            if not as_json:
+                _print_finding(finding)
+        return findings
+
+    findings = _run(examined())
+    bad = [finding for finding in findings if finding.verdict is Verdict.BAD]
+    if as_json:
+        typer.echo(_json({"findings": [asdict(finding) for finding in findings]}))
+    if bad:
+        raise typer.Exit(1)
+
+
+def _print_finding(finding: Finding) -> None:
+    mark = {Verdict.GOOD: "ok  ", Verdict.NOTE: "note", Verdict.BAD: "BAD "}[finding.verdict]
+    typer.echo(f"{mark}  {finding.what}: {finding.told}")
+    if finding.cure is not None:
+        typer.echo(f"      -> {finding.cure}")
 
 
 @projects_app.command("create")

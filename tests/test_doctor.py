@@ -1,0 +1,132 @@
+"""`attendee doctor`: one line and one cure for each finding, and a status that a script can act on."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from attendee import clock
+from attendee.doctor import Finding, Verdict, examine
+from attendee.model import Trigger
+from attendee.settings import Settings
+from attendee.store import deliveries, tables
+from attendee.store.columns import KeyRing
+from tests.command_line import CommandLine
+from tests.installation import KEY_RING, Installation, installation
+
+_KEY = KeyRing.generate_key()
+
+
+async def _findings(database_url: str, **settings: object) -> dict[str, Finding]:
+    chosen = Settings.model_validate({"database_url": database_url, "encryption_keys": _KEY, **settings})
+    return {finding.what: finding async for finding in examine(chosen, clock=clock.now)}
+
+
+async def _prepared(here: Installation) -> None:
+    """The installation of the tests has a key that is not ours; nothing that it sealed is to be opened here."""
+    async with here.database.transaction() as tx:
+        await tx.execute(tables.signing_secrets.delete())
+
+
+async def test_a_healthy_installation_has_nothing_bad(database_url: str) -> None:
+    """Notes say what could be better, each with what to do."""
+    found = await _findings(database_url)
+    assert {finding.verdict for finding in found.values()} == {Verdict.GOOD, Verdict.NOTE}
+    assert found["bots"].verdict is Verdict.NOTE
+    assert "bot_not_launched" in found["bots"].told
+    assert found["push"].verdict is Verdict.NOTE
+    assert all(finding.cure for finding in found.values() if finding.verdict is Verdict.NOTE)
+
+
+async def test_what_can_not_be_reached_is_bad(database_url: str) -> None:
+    """The public address and the runner, each with its cure."""
+    nobody = "http://127.0.0.1:9"
+    found = await _findings(database_url, public_url=nobody, bot_runner="http", bot_runner_url=nobody)
+    for what in ("push", "bots"):
+        assert found[what].verdict is Verdict.BAD
+        assert nobody in found[what].told
+        assert found[what].cure
+
+
+async def test_a_runner_that_answers_is_good(database_url: str) -> None:
+    """Whatever it answers: that it does is what counts."""
+    async with installation(database_url) as here:
+        await _prepared(here)
+        found = await _findings(database_url, bot_runner="http", bot_runner_url=here.sandbox.fleet_url)
+        assert found["bots"].verdict is Verdict.GOOD
+
+
+async def test_a_failing_oauth_client_is_one_finding(database_url: str) -> None:
+    """However many calendars it has: the fault is the operator's, and is told once."""
+    async with installation(database_url) as here:
+        await _prepared(here)
+        for name in ("ana", "ben", "cem"):
+            await here.connect(here.world.add_person(f"{name}@acme.example"))
+        async with here.database.transaction() as tx:
+            await tx.execute(update(tables.calendars).values(last_error="The client secret has expired."))
+        found = await _findings(database_url)
+    assert found["calendars"].verdict is Verdict.BAD
+    assert "3 calendars of the OAuth client sandbox-client" in found["calendars"].told
+    assert "The client secret has expired." in found["calendars"].told
+
+
+async def test_work_that_nobody_does_is_bad(database_url: str) -> None:
+    """There is no worker, or too few."""
+    async with installation(database_url) as here:
+        await _prepared(here)
+        here.clock.at = clock.now() - timedelta(hours=1)
+        await here.connect(here.world.add_person("ana@acme.example"))
+        found = await _findings(database_url)
+    assert found["workers"].verdict is Verdict.BAD
+    assert "attendee worker" in (found["workers"].cure or "")
+
+
+async def test_a_receiver_that_refuses_is_named(database_url: str) -> None:
+    """By its address, with how many webhooks it has not taken."""
+    async with installation(database_url) as here:
+        subscription = await here.subscribe()
+        async with here.database.transaction() as tx:
+            await deliveries.add(
+                tx,
+                project_id=here.project_id,
+                subscription_id=subscription.id,
+                url=subscription.url,
+                trigger=Trigger.CALENDAR_EVENTS_UPDATE,
+                idempotency_key="key",
+                body="{}",
+                calendar_id=None,
+                bot_id=None,
+                now=clock.now(),
+            )
+            await tx.execute(update(tables.deliveries).values(attempts=3))
+        await _prepared(here)
+        found = await _findings(database_url)
+    assert found["webhooks"].verdict is Verdict.BAD
+    assert subscription.url in found["webhooks"].told
+
+
+async def test_keys_that_do_not_open_are_bad_and_the_rest_is_looked_at(database_url: str) -> None:
+    """The first finding says which setting; nothing is changed."""
+    async with installation(database_url):
+        assert KEY_RING is not None
+        found = await _findings(database_url)
+    assert found["database"].verdict is Verdict.BAD
+    assert "ATTENDEE_ENCRYPTION_KEYS" in found["database"].told + (found["database"].cure or "")
+    assert "bots" in found
+
+
+@pytest.fixture
+def attendee(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+def test_the_command_prints_lines_and_fails_if_something_is_bad(attendee: CommandLine) -> None:
+    """Status 0 with notes, 1 with something bad; `--json` is one document."""
+    healthy = attendee.run("doctor")
+    assert (healthy.returncode, healthy.stderr) == (0, "")
+    assert "ATTENDEE_BOT_RUNNER is none" in healthy.stdout
+    assert {finding["verdict"] for finding in attendee.document("doctor")["findings"]} == {"good", "note"}
+    ill = attendee.run("doctor", BOT_RUNNER="http", BOT_RUNNER_URL="http://127.0.0.1:9")
+    assert ill.returncode == 1
+    assert "BAD   bots" in ill.stdout
