@@ -49,13 +49,14 @@ def test_variables_that_are_not_known_stop_nothing(monkeypatch: pytest.MonkeyPat
     ("runner", "missing"),
     [
         ("http", "BOT_RUNNER_URL"),
+        ("process", "BOT_RUNNER_COMMAND"),
     ],
 )
 def test_a_runner_that_lacks_a_setting_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, runner: str, missing: str
 ) -> None:
     """Found out at the start, and not when the first bot is late."""
-    given = {"BOT_RUNNER_URL": "http://127.0.0.1:1"}
+    given = {"BOT_RUNNER_URL": "http://127.0.0.1:1", "BOT_RUNNER_COMMAND": "bot --name 'Note taker'"}
     for name, value in ({"BOT_RUNNER": runner} | given).items():
         monkeypatch.setenv(f"ATTENDEE_{name}", value)
     assert read_settings().bot_runner == runner
@@ -70,6 +71,12 @@ def test_a_runner_that_lacks_a_setting_stops_the_start(
         ("PORT", "http", "ATTENDEE_PORT is 'http': it must be a whole number"),
         ("PORT", "70000", "ATTENDEE_PORT is '70000': it must be less than or equal to 65535"),
         ("ALLOW_INSECURE_WEBHOOKS", "mostly", "ATTENDEE_ALLOW_INSECURE_WEBHOOKS is 'mostly': it must be true or false"),
+        (
+            "BOT_RUNNER_COMMAND",
+            "bot --name 'Notes",
+            "ATTENDEE_BOT_RUNNER_COMMAND is wrong: it must be a command as a shell takes it (No closing quotation)",
+        ),
+        ("BOT_RUNNER_COMMAND", " ", "ATTENDEE_BOT_RUNNER_COMMAND is wrong: it must not be empty"),
         ("LOG_FORMAT", "xml", "ATTENDEE_LOG_FORMAT is 'xml': it must be 'console' or 'json'"),
         ("WORKER_CONCURRENCY", "0", "ATTENDEE_WORKER_CONCURRENCY is '0': it must be greater than or equal to 1"),
         (

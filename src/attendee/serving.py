@@ -2,10 +2,11 @@
 
 import asyncio
 import errno
+import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -18,10 +19,11 @@ from attendee.api.app import create_app
 from attendee.bots.launch import Launcher, Orders
 from attendee.bots.runners.http import HttpRunner
 from attendee.bots.runners.port import Runner
+from attendee.bots.runners.process import ProcessRunner
 from attendee.bots.schedule import LaunchTimes
 from attendee.bots.staging import Stager
 from attendee.meetings import MeetingLinks
-from attendee.model import Platform, ProjectId
+from attendee.model import LaunchId, Platform, ProjectId
 from attendee.outgoing import Outgoing
 from attendee.pipeline import Pipeline, SyncSettings
 from attendee.providers.google import GoogleCalendar
@@ -29,11 +31,11 @@ from attendee.providers.microsoft import MicrosoftCalendar
 from attendee.providers.port import CalendarProvider
 from attendee.settings import Settings
 from attendee.startup import CannotStart, Opened, opened_to_serve, uses_sqlite
-from attendee.store import channels, launches, projects, tables
+from attendee.store import channels, claims, launches, projects, tables
 from attendee.store.bots import Bot
 from attendee.store.calendars import Calendar
 from attendee.store.channels import Channel
-from attendee.store.database import Database
+from attendee.store.database import TROUBLE, Database
 from attendee.store.deliveries import Delivery
 from attendee.store.launches import Launch
 from attendee.sync.schedule import Intervals
@@ -241,6 +243,22 @@ def _runner(at_hand: Opened, *, settings: Settings, http: aiohttp.ClientSession)
     """What runs bots, as it was chosen."""
     key = None if settings.bot_runner_key is None else settings.bot_runner_key.get_secret_value()
     match settings.bot_runner:
+        case "process":
+
+            async def wake(launch_id: LaunchId) -> None:
+                # Without it the end of a process is seen seconds later.
+                with suppress(*TROUBLE):
+                    async with at_hand.database.transaction() as tx:
+                        await claims.wake(tx, tables.launches, launch_id, now=clock.now())
+
+            return ProcessRunner(
+                settings.bot_runner_command or (),
+                directory=settings.data_dir / "bots",
+                host=socket.gethostname(),
+                environment=os.environ,
+                wake=wake,
+                clock=clock.now,
+            )
         case "http":
 
             async def secrets_of(project_id: ProjectId) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """What an operator can set: the environment and a `.env` file, read once into one frozen object."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -13,7 +14,8 @@ from attendee.store.columns import KeyRing
 
 _PREFIX = "ATTENDEE_"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_SECRETS = frozenset({"database_url", "encryption_keys", "bot_runner_key"})
+# A command may have a password among its arguments.
+_SECRETS = frozenset({"database_url", "encryption_keys", "bot_runner_key", "bot_runner_command"})
 # Where Pydantic's own words would puzzle who reads them.
 _IN_OUR_WORDS = {
     "int_parsing": "it must be a whole number",
@@ -48,6 +50,18 @@ def _reachable_by_platforms(address: str | None) -> str | None:
 
 def _between_commas(value: Any) -> Any:
     return tuple(part for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _as_in_a_shell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        words = tuple(shlex.split(value))
+    except ValueError as wrong:
+        raise ValueError(f"it must be a command as a shell takes it ({wrong})") from None
+    if not words:
+        raise ValueError("it must not be empty")
+    return words
 
 
 def _hosts_of_services(value: Any) -> Any:
@@ -101,7 +115,8 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default=Path("data"),
-        description="The directory of the SQLite file and of the encryption key that is generated beside it.",
+        description="The directory of the SQLite file, of the encryption key that is generated beside it, and of what "
+        "bots of the runner `process` are given and say.",
     )
     host: str = Field(default="127.0.0.1", min_length=1, description="The address that `serve` listens on.")
     port: _Port = Field(default=8000, description="The port that `serve` listens on; 0 takes one that is free.")
@@ -158,9 +173,13 @@ class Settings(BaseSettings):
         description="How long before it joins a bot is handed to the runner, in seconds; bots that join at the same "
         "minute are spread over the first third of it.",
     )
-    bot_runner: Annotated[Literal["none", "http"], BeforeValidator(_lower_case)] = Field(
+    bot_runner: Annotated[Literal["none", "process", "http"], BeforeValidator(_lower_case)] = Field(
         default="none",
-        description="What runs bots: `none`, or `http`, a fleet of your own.",
+        description="What runs bots: `none`; `process`, a command on this machine; or `http`, a fleet of your own.",
+    )
+    bot_runner_command: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_as_in_a_shell)] = Field(
+        default=None,
+        description="What `process` starts for each bot: split as a shell would, run without one.",
     )
     bot_runner_url: _HttpAddress | None = Field(default=None, description="Where the fleet is.")
     bot_runner_key: SecretStr | None = Field(default=None, description="A bearer token for the fleet, if it wants one.")
@@ -224,7 +243,7 @@ def read_settings() -> Settings:
 
 def _check_runner(settings: Settings) -> None:
     """Whether the chosen runner has what it needs: found out now, not when the first bot is late."""
-    needs = {"http": ("bot_runner_url",)}
+    needs = {"process": ("bot_runner_command",), "http": ("bot_runner_url",)}
     for name in needs.get(settings.bot_runner, ()):
         if getattr(settings, name) is None:
             chosen = f"{_PREFIX}BOT_RUNNER={settings.bot_runner}"
