@@ -112,9 +112,8 @@ class ProcessRunner:
     def _start_once(self, order: Order, loop: asyncio.AbstractEventLoop) -> Taken | Trouble:
         with self._starting:
             self._sweep()
-            try:
-                path = self._begin(order.id, orjson.dumps(order.body, option=orjson.OPT_INDENT_2))
-            except FileExistsError:
+            path = self._begin(order.id, orjson.dumps(order.body, option=orjson.OPT_INDENT_2))
+            if path is None:
                 process = _find(order.id, None)
                 return Taken(_NO_PROCESS if process is None else _reference(process))
             try:
@@ -136,13 +135,17 @@ class ProcessRunner:
         threading.Thread(target=self._wait_for, args=(child, order.id, loop), daemon=True).start()
         return taken
 
-    def _begin(self, launch_id: LaunchId, order: bytes) -> Path:
-        """Writes a launch's order, on which nobody else can begin any more. Raises FileExistsError and OSError."""
+    def _begin(self, launch_id: LaunchId, order: bytes) -> Path | None:
+        """Writes a launch's order, on which nobody can begin it again; None if it was begun before. Raises OSError."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = self._directory / launch_id
         directory.mkdir(mode=0o700, exist_ok=True)
         path = directory / "order.json"
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return None
+        with os.fdopen(descriptor, "wb") as file:
             try:
                 file.write(order)
                 file.flush()
@@ -155,8 +158,7 @@ class ProcessRunner:
     def _found_for_good(self, placed: Placed) -> psutil.Process | None:
         """A launch's process; with None, no try that is still under way starts one. Raises OSError."""
         with self._starting:
-            with suppress(FileExistsError):
-                self._begin(placed.id, b"")
+            self._begin(placed.id, b"")
             return _find(placed.id, placed.reference)
 
     def _wait_for(self, child: subprocess.Popen[bytes], launch_id: LaunchId, loop: asyncio.AbstractEventLoop) -> None:
