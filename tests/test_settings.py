@@ -50,13 +50,19 @@ def test_variables_that_are_not_known_stop_nothing(monkeypatch: pytest.MonkeyPat
     [
         ("http", "BOT_RUNNER_URL"),
         ("process", "BOT_RUNNER_COMMAND"),
+        ("remote", "BOT_RUNNER_URL"),
+        ("remote", "BOT_RUNNER_KEY"),
     ],
 )
 def test_a_runner_that_lacks_a_setting_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, runner: str, missing: str
 ) -> None:
     """Found out at the start, and not when the first bot is late."""
-    given = {"BOT_RUNNER_URL": "http://127.0.0.1:1", "BOT_RUNNER_COMMAND": "bot --name 'Note taker'"}
+    given = {
+        "BOT_RUNNER_URL": "http://127.0.0.1:1",
+        "BOT_RUNNER_KEY": "key",
+        "BOT_RUNNER_COMMAND": "bot --name 'Note taker'",
+    }
     for name, value in ({"BOT_RUNNER": runner} | given).items():
         monkeypatch.setenv(f"ATTENDEE_{name}", value)
     assert read_settings().bot_runner == runner

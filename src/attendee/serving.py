@@ -20,6 +20,7 @@ from attendee.bots.launch import Launcher, Orders
 from attendee.bots.runners.http import HttpRunner
 from attendee.bots.runners.port import Runner
 from attendee.bots.runners.process import ProcessRunner
+from attendee.bots.runners.remote import RemoteRunner
 from attendee.bots.schedule import LaunchTimes
 from attendee.bots.staging import Stager
 from attendee.meetings import MeetingLinks
@@ -191,7 +192,7 @@ def _build_worker(
         settle_quiet=quiet.add,
     )
     sender = Sender(database, outgoing, key_ring, clock.now)
-    runner = _runner(at_hand, settings=settings, http=http)
+    runner = _runner(at_hand, settings=settings, http=http, report_url=report_url)
     orders = None if runner is None else Orders(report_url, meeting_links.service_of)
     launcher = Launcher(database, key_ring, clock.now, times, orders)
     keeper = ChannelKeeper(database, providers, key_ring, clock.now, settings.public_url)
@@ -239,7 +240,7 @@ def _launches_job(at_hand: Opened, runner: Runner, times: LaunchTimes, *, settin
     )
 
 
-def _runner(at_hand: Opened, *, settings: Settings, http: aiohttp.ClientSession) -> Runner | None:
+def _runner(at_hand: Opened, *, settings: Settings, http: aiohttp.ClientSession, report_url: str) -> Runner | None:
     """What runs bots, as it was chosen."""
     key = None if settings.bot_runner_key is None else settings.bot_runner_key.get_secret_value()
     match settings.bot_runner:
@@ -266,6 +267,9 @@ def _runner(at_hand: Opened, *, settings: Settings, http: aiohttp.ClientSession)
                     return await projects.live_secrets(tx, project_id, key_ring=at_hand.key_ring)
 
             return HttpRunner(http, settings.bot_runner_url or "", key, secrets_of, clock.now)
+        case "remote":
+            heartbeat = timedelta(seconds=settings.bot_heartbeat_seconds)
+            return RemoteRunner(http, settings.bot_runner_url or "", key or "", report_url, heartbeat, clock.now)
         case _:
             return None
 

@@ -173,16 +173,21 @@ class Settings(BaseSettings):
         description="How long before it joins a bot is handed to the runner, in seconds; bots that join at the same "
         "minute are spread over the first third of it.",
     )
-    bot_runner: Annotated[Literal["none", "process", "http"], BeforeValidator(_lower_case)] = Field(
+    bot_runner: Annotated[Literal["none", "process", "http", "remote"], BeforeValidator(_lower_case)] = Field(
         default="none",
-        description="What runs bots: `none`; `process`, a command on this machine; or `http`, a fleet of your own.",
+        description="What runs bots: `none`; `process`, a command on this machine; `http`, a fleet of your own; or "
+        "`remote`, another server with the same bots API.",
     )
     bot_runner_command: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_as_in_a_shell)] = Field(
         default=None,
         description="What `process` starts for each bot: split as a shell would, run without one.",
     )
-    bot_runner_url: _HttpAddress | None = Field(default=None, description="Where the fleet is.")
-    bot_runner_key: SecretStr | None = Field(default=None, description="A bearer token for the fleet, if it wants one.")
+    bot_runner_url: _HttpAddress | None = Field(
+        default=None, description="Where the fleet or the other server is; `/api/v1/...` is appended for the latter."
+    )
+    bot_runner_key: SecretStr | None = Field(
+        default=None, description="A bearer token for the fleet, if it wants one; the other server's API key."
+    )
     runner_report_url: _HttpAddress | None = Field(
         default=None,
         description="The address that runners report to; unset, it is PUBLIC_URL, and without that http://HOST:PORT.",
@@ -243,7 +248,11 @@ def read_settings() -> Settings:
 
 def _check_runner(settings: Settings) -> None:
     """Whether the chosen runner has what it needs: found out now, not when the first bot is late."""
-    needs = {"process": ("bot_runner_command",), "http": ("bot_runner_url",)}
+    needs = {
+        "process": ("bot_runner_command",),
+        "http": ("bot_runner_url",),
+        "remote": ("bot_runner_url", "bot_runner_key"),
+    }
     for name in needs.get(settings.bot_runner, ()):
         if getattr(settings, name) is None:
             chosen = f"{_PREFIX}BOT_RUNNER={settings.bot_runner}"

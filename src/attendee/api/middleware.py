@@ -15,6 +15,8 @@ BODY_LIMIT = 1024 * 1024
 # A bot's image comes in base64 in the body; without it, the limit above holds (`bodies.py`).
 BODY_LIMIT_WITH_IMAGE = 12 * 1024 * 1024
 _TAKES_IMAGE = re.compile(r"/api/v1/bots(/[^/]+)?")
+# The one address that has a secret in it, since another server's webhooks can carry it nowhere else.
+_WITH_TOKEN = re.compile(r"(/runner/v1/remote/[^/]*/).*")
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 _log = structlog.get_logger(__name__)
@@ -60,7 +62,11 @@ class EveryRequest:
         except Exception:
             error_id = "err_" + secrets.token_hex(8)
             _log.exception(
-                "request failed", error_id=error_id, request_id=request_id.decode(), method=scope["method"], path=path
+                "request failed",
+                error_id=error_id,
+                request_id=request_id.decode(),
+                method=scope["method"],
+                path=_WITH_TOKEN.sub(r"\1***", path),
             )
             if is_started:
                 raise

@@ -213,11 +213,21 @@ class BotReport(BaseModel):
     )
 
 
+class RemoteWebhook(BaseModel):
+    """A webhook of another server with the bots API. What is not among these fields is ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    idempotency_key: Annotated[NotBlank, AfterValidator(_refuse_unindexable)]
+    trigger: str = Field(description="What is not known here changes nothing.")
+    data: dict[str, Any] | None = None
+
+
 class Reported(BaseModel):
     state: BotState
 
 
-INPUTS = (NewCalendar, CalendarChange, NewBot, BotChange, NewWebhook, WebhookChange, BotReport)
+INPUTS = (NewCalendar, CalendarChange, NewBot, BotChange, NewWebhook, WebhookChange, BotReport, RemoteWebhook)
 
 
 class ConnectionFailure(BaseModel):

@@ -74,7 +74,7 @@ class Stager:
                 if not await launches.bind(tx, claimed, host=self.runner.host):
                     raise ClaimLost(claimed.id)
         body = orjson.loads(claimed.body) | {"report_token": launches.open_token(self.key_ring, claimed)}
-        order = Order(claimed.id, claimed.project_id, claimed.bot_id, body)
+        order = Order(claimed.id, claimed.project_id, claimed.bot_id, body, is_retry=claimed.attempts > 1)
         outcome = await _answer(self.runner.stage(order))
         async with self.database.transaction() as tx:
             bot = await self._bot_of(tx, claimed)
@@ -173,11 +173,14 @@ class Stager:
                 await self._try_again(tx, claimed, outcome, longest=_LONGEST_STAGE_RETRY, now=now)
                 return
             values = {"reference": outcome.reference}
-            await launches.settle(tx, claimed, next_due_at=self._next_look(now), succeeded=True, values=values)
+            look_at = self._next_look(now) if outcome.look_in is None else now + outcome.look_in
+            await launches.settle(tx, claimed, next_due_at=look_at, succeeded=True, values=values)
             if bot is None:
                 return
             for report in outcome.reports:
                 bot = await self._take_in(tx, bot, report, now=now)
+            if outcome.is_alive:
+                await reports.hear(tx, bot, heartbeat=self.heartbeat, now=now)
             if outcome.gone is not None and bot.state not in FINISHED_BOT_STATES:
                 sub_type, reason = outcome.gone
                 await launches.forget(tx, claimed.id)
@@ -203,6 +206,8 @@ class Stager:
         wait = retry_delay(claimed.attempts, longest=longest)
         if trouble.retry_after is not None:
             wait = max(wait, min(trouble.retry_after, _LONGEST_RETRY))
+        if trouble.again_in is not None:
+            wait = trouble.again_in
         await launches.settle(tx, claimed, next_due_at=now + wait, succeeded=False, error=trouble.error)
 
     def _next_look(self, now: datetime) -> datetime | None:

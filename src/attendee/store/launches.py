@@ -118,6 +118,19 @@ async def ask_leave(tx: AsyncConnection, launch_id: LaunchId, *, now: datetime) 
     await claims.wake(tx, launches, launch_id, now=now)
 
 
+async def look_now(tx: AsyncConnection, launch_id: LaunchId, *, now: datetime) -> None:
+    """Lets a bot be looked at now, since another server's webhook told of it: it need not be looked at often.
+
+    The caller has locked the bot.
+    """
+    query = select(launches.c.reference).where(launches.c.id == launch_id).with_for_update()
+    reference = await tx.scalar(query)
+    if reference is not None:
+        told = reference | {"is_told": True}
+        await tx.execute(update(launches).where(launches.c.id == launch_id).values(reference=told))
+    await claims.wake(tx, launches, launch_id, now=now)
+
+
 async def bind(tx: AsyncConnection, launch: Launch, *, host: str) -> bool:
     """Lets the launch be carried out on this machine alone; False if it is another's already. Raises ClaimLost."""
     current = await lock(tx, launch)

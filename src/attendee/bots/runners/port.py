@@ -16,13 +16,14 @@ from attendee.model import BotId, LaunchId, ProjectId
 class Order:
     """A bot that is to be launched. `body` is the whole order, the token of its reports in it.
 
-    `id` is the same on every try of one launch: an earlier try may have reached the runner.
+    `id` is the same on every try of one launch; with `is_retry`, an earlier try may have reached the runner.
     """
 
     id: LaunchId
     project_id: ProjectId
     bot_id: BotId
     body: dict[str, Any]
+    is_retry: bool = False
 
     def __repr__(self) -> str:
         return f"Order({self.id!r}, {self.bot_id!r}, ***)"
@@ -55,10 +56,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Nothing is known to have come of it: to be tried again, not before `retry_after` where the runner said so."""
+    """Nothing is known to have come of it: to be tried again, not before `retry_after` where the runner said so.
+
+    `again_in` is when trying again makes sense, where that is known, however often it was tried before.
+    """
 
     error: str
     retry_after: timedelta | None = None
+    again_in: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,16 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a look at a bot has shown: reports that are made in its place, and whether it is gone for good, and why."""
+    """What a look at a bot has shown: reports that are made in its place, and whether it is gone for good, and why.
+
+    With `is_alive` the look is as good as a heartbeat. `look_in` is for a bot that is to be looked at less often.
+    """
 
     reference: dict[str, Any] | None
     reports: Sequence[Report] = ()
     gone: tuple[str, str] | None = None
+    is_alive: bool = False
+    look_in: timedelta | None = None
 
 
 class Runner(Protocol):
