@@ -14,8 +14,9 @@ from attendee.bots.schedule import LaunchTimes
 from attendee.bots.staging import Stager
 from attendee.clock import Clock
 from attendee.meetings import MeetingLinks
+from attendee.model import ProjectId
 from attendee.outgoing import Outgoing
-from attendee.store import claims, tables
+from attendee.store import claims, projects, tables
 from attendee.store.bots import Bot
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
@@ -23,8 +24,6 @@ from attendee.store.deliveries import Delivery
 from attendee.store.launches import Launch
 from attendee.webhooks.send import Sender
 from tests.api.serving import HEARTBEAT, Client, new_app, new_project, served_app
-
-TIMES = LaunchTimes(timedelta(minutes=5))
 
 
 @dataclass
@@ -34,7 +33,6 @@ class Side:
     database: Database
     clock: Clock
     client: Client
-    runner: Runner
     launcher: Launcher
     stager: Stager
     sender: Sender
@@ -81,28 +79,35 @@ async def running_side(
     *,
     key_ring: KeyRing,
     clock: Clock,
-    runner_of: Callable[[aiohttp.ClientSession], Runner],
+    runner_of: Callable[[aiohttp.ClientSession, str], Runner],
+    times: LaunchTimes = LaunchTimes(timedelta(minutes=5)),  # noqa: B008  # it never changes
+    project_id: ProjectId | None = None,
     allow_insecure_webhooks: bool = True,
 ) -> AsyncIterator[Side]:
-    """An installation with a project of its own, whose bots report to its address."""
+    """An installation whose bots report to its address, and a client of the project's, or of a new one.
+
+    `runner_of` makes what runs its bots, from a session and that address.
+    """
     app = new_app(
         database,
         key_ring=key_ring,
         clock=clock,
         allow_insecure_webhooks=allow_insecure_webhooks,
-        launch_times=TIMES,
+        launch_times=times,
     )
-    _, key = await new_project(database, key_ring, name="Side")
+    if project_id is None:
+        project_id, _ = await new_project(database, key_ring, name="Side")
+    async with database.transaction() as tx:
+        _, key = await projects.create_key(tx, project_id, name="side", now=clock())
     outgoing = Outgoing(allow_private=True, timeout=timedelta(seconds=20))
     async with served_app(app) as address, aiohttp.ClientSession() as http:
-        runner = runner_of(http)
+        runner = runner_of(http, address)
         yield Side(
             database,
             clock,
             Client(http, address, key),
-            runner,
-            Launcher(database, key_ring, clock, TIMES, Orders(address, MeetingLinks().service_of)),
-            Stager(database, key_ring, clock, runner, TIMES, HEARTBEAT),
+            Launcher(database, key_ring, clock, times, Orders(address, MeetingLinks().service_of)),
+            Stager(database, key_ring, clock, runner, times, HEARTBEAT),
             Sender(database, outgoing, key_ring, clock),
         )
     await outgoing.close()

@@ -303,7 +303,7 @@ async def test_a_whole_life(database_url: str, tmp_path: Path, how: str) -> None
         clock=clock,
     )
     key_ring = KeyRing([KeyRing.generate_key()])
-    async with running_side(database, key_ring=key_ring, clock=clock, runner_of=lambda _: runner) as side:
+    async with running_side(database, key_ring=key_ring, clock=clock, runner_of=lambda *_: runner) as side:
         made = await side.client.post("/bots", {"bot_name": "Notes", "meeting_url": LINK})
         bot_id = made.json["id"]
         await side.work()
