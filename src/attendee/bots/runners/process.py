@@ -158,7 +158,8 @@ class ProcessRunner:
     def _found_for_good(self, placed: Placed) -> psutil.Process | None:
         """A launch's process; with None, no try that is still under way starts one. Raises OSError."""
         with self._starting:
-            self._begin(placed.id, b"")
+            if placed.reference is None:
+                self._begin(placed.id, b"")
             return _find(placed.id, placed.reference)
 
     def _wait_for(self, child: subprocess.Popen[bytes], launch_id: LaunchId, loop: asyncio.AbstractEventLoop) -> None:
