@@ -1,303 +1,393 @@
-"""The services that we know meetings of, and the gateways that wrap links: one table row each.
+"""The services that we know meetings of: one table row each. How a row is read: `meeting_shapes.py`.
 
-A new service is one row of SERVICES, a new gateway one row of WRAPPERS; `meetings.py` reads both and needs no change.
-How a row is read:
-
-- A host stands for itself and for every host below it, which belong to the same owner.
-- `canonical` first folds the service's other spellings of a link into one. It must leave its own result alone.
-- Some shape must then match the whole path, which has no trailing slash, empty segment or trailing punctuation.
-- Of the query only the parameters in `keeps` stay, spelt and ordered as there; the fragment goes.
+A new service is one row here; `meetings.py` reads it and needs no change.
 """
 
-import re
-from base64 import urlsafe_b64decode
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from string import ascii_lowercase, ascii_uppercase, digits
-from urllib.parse import quote, unquote
+from attendee.meeting_shapes import Kind, Service, Shape
+from attendee.meeting_spellings import TEAMS_HOSTS, one_chime, one_google_meet, one_teams, one_zoom
 
-MAX_DECODING_ROUNDS = 5
+_NAME = "a name"
+_CODE_IN_LINK = "a name; the passcode is in the link, if there is one"
+_ASKED_CODE = "a name, and the passcode if the room has one"
+_ACCOUNT = "an account of the service"
+_APP = "the service's own program"
 
-_ENCODED_START = re.compile(r"https?%(?:25)*3a", re.IGNORECASE | re.ASCII)
-_SCHEME = re.compile(r"https?:", re.IGNORECASE | re.ASCII)
-# Only ASCII hosts: a homograph such as a Cyrillic "o" in "zoom" can't match. No "@": user information is refused.
-_LINK = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]{1,253})(?::(?P<port>\d{0,5}))?(?=[/?#]|\Z)"
-    r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:\#(?P<fragment>.*))?",
-    re.IGNORECASE | re.ASCII | re.DOTALL,
-)
-DEFAULT_PORTS = {"http": 80, "https": 443}
+_NUMBER = r"\d{3,20}"
+_WORD = r"[A-Za-z0-9_-]+"
+_GUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A link in its parts. `port` is None for the scheme's own port; path, query and fragment are as written."""
-
-    scheme: str
-    host: str
-    port: int | None
-    path: str
-    query: str
-    fragment: str
-
-    def parameter(self, name: str) -> str | None:
-        """The first value of that query parameter that isn't empty, still percent-encoded; its case is ignored."""
-        for part in self.query.split("&"):
-            key, _, value = part.partition("=")
-            if value and key.lower() == name.lower():
-                return value
-        return None
-
-
-def parse_link(text: str) -> Link | None:
-    """The link that the whole text is, or None. Without a scheme it is https; a percent-encoded one is decoded."""
-    if _ENCODED_START.match(text):
-        # As the value of some gateway's parameter, it ends where the next parameter begins.
-        decoded = decoded_fully(text.partition("&")[0], until=_SCHEME)
-        if decoded is None:
-            return None
-        text = decoded
-    elif not _SCHEME.match(text):
-        text = f"https://{text}"
-    match = _LINK.fullmatch(text)
-    if match is None:
-        return None
-    scheme = match["scheme"].lower()
-    host = match["host"].lower().removesuffix(".")
-    if not all(host.split(".")):
-        return None
-    port = int(match["port"]) if match["port"] else None
-    return Link(
-        scheme=scheme,
-        host=host,
-        port=None if port == DEFAULT_PORTS[scheme] else port,
-        path=match["path"],
-        query=match["query"] or "",
-        fragment=match["fragment"] or "",
-    )
-
-
-def decoded_fully(text: str, *, until: re.Pattern[str] | None = None) -> str | None:
-    """The text decoded until nothing changes, or `until` matches its start; None if that takes too many rounds."""
-    for _ in range(MAX_DECODING_ROUNDS + 1):
-        if until is not None and until.match(text):
-            return text
-        decoded = unquote(text)
-        if decoded == text:
-            return text
-        text = decoded
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A path of meetings: a pattern for the whole path, and the query parameters without which it is no meeting."""
-
-    path: str
-    needs: tuple[str, ...] = ()
-
-
-def _unchanged(link: Link) -> Link:
-    return link
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A row of the table; see the head of this module."""
-
-    name: str
-    hosts: tuple[str, ...]
-    shapes: tuple[Shape, ...]
-    keeps: tuple[str, ...] = ()
-    canonical: Callable[[Link], Link] = _unchanged
-
-
-@dataclass(frozen=True, slots=True)
-class Wrapper:
-    """A gateway that rewrites links. `target` gives the link inside; one that begins with "/" is on the same host."""
-
-    name: str
-    hosts: tuple[str, ...]
-    path: str
-    target: Callable[[Link], str | None]
-
-
-# --- Zoom ---
-
-_ZOOM_WEB_CLIENT = re.compile(r"/wc/(?:join/(\d+)|(\d+)(?:/(?:join|start))?)", re.ASCII)
-
-
-def _canonical_zoom(link: Link) -> Link:
-    """The web client's addresses lead to the same meeting as /j/, which every Zoom client can open."""
-    match = _ZOOM_WEB_CLIENT.fullmatch(link.path)
-    if match is None:
-        return link
-    # app.zoom.us serves nothing but the web client: there is no /j/ on it.
-    return replace(link, host=link.host.removeprefix("app."), path=f"/j/{match[1] or match[2]}")
-
-
-# --- Google Meet ---
-
-_MEET_CODE = re.compile(r"(?:/_meet)?(/[a-z]{3}-[a-z]{4}-[a-z]{3})", re.IGNORECASE | re.ASCII)
-
-
-def _canonical_google_meet(link: Link) -> Link:
-    match = _MEET_CODE.fullmatch(link.path)
-    return replace(link, path=match[1].lower()) if match else link
-
-
-# --- Microsoft Teams ---
-
-_TEAMS_HOSTS = (
-    "teams.microsoft.com",
-    "teams.live.com",
-    "teams.cloud.microsoft",
-    "gov.teams.microsoft.us",
-    "dod.teams.microsoft.us",
-    "teams.microsoftonline.cn",
-)
-_TEAMS_APP_PAGES = ("", "/_", "/v2")
-_TEAMS_APP = re.compile(r"/(?:_|v2)(?=/|\Z)")
-_TEAMS_JOIN = re.compile(r"/l/meetup-join/(19:[\w.=+-]+@[\w.]+)(?:/(\d+))?/?", re.ASCII)
-
-
-def _encoded_as_teams_does(text: str) -> str:
-    """Percent-encoded with lower-case digits, so that a link as Microsoft Graph gives it stays what it is."""
-    encoded = quote(text, safe="=+", errors="replace")
-    return re.sub(r"%[0-9A-F]{2}", lambda escape: escape[0].lower(), encoded)
-
-
-def _canonical_teams(link: Link) -> Link:
-    """The join link itself, out of the web app's address and of any depth of percent-encoding."""
-    path, query = decoded_fully(link.path), link.query
-    if path is None:
-        return link
-    if path in _TEAMS_APP_PAGES and link.fragment.startswith("/"):
-        # The web app carries the meeting in the fragment: /_#/l/meetup-join/..., /v2/?meetingjoin=true#/meet/...
-        fragment_path, _, query = link.fragment.partition("?")
-        path = decoded_fully(fragment_path) or ""
-    # A "#" or "?" that only decoding brought to light is one level of encoding too many.
-    path = path.rpartition("#")[2]
-    path, _, hidden_query = path.partition("?")
-    path = _TEAMS_APP.sub("", path, count=1)
-    link = replace(link, path=path.rstrip("/"), query=hidden_query or query, fragment="")
-    match = _TEAMS_JOIN.fullmatch(path)
-    if match is None:
-        return link
-    # The context names tenant and organizer as JSON. Cut off or garbled, it is worse than none.
-    context = decoded_fully(link.parameter("context") or "") or ""
-    whole = context.startswith("{") and context.endswith("}")
-    return replace(
-        link,
-        path=f"/l/meetup-join/{_encoded_as_teams_does(match[1])}/{match[2] or '0'}",
-        query=f"context={_encoded_as_teams_does(context)}" if whole else "",
-    )
+def _room(path: str = r"/[^/]+", hosts: tuple[str, ...] = ()) -> Shape:
+    return Shape(path, Kind.ROOM, hosts, named=True)
 
 
 SERVICES: tuple[Service, ...] = (
     Service(
         "zoom",
-        hosts=("zoom.us", "zoom.com", "zoomgov.com", "zoom.com.cn", "zoom-x.de"),
-        # /j/ joins, /w/ is a webinar, /s/ starts as the host, /my/ is a personal room; Zoom promises no length of ids.
-        shapes=(Shape(r"/[jws]/\d{1,15}"), Shape(r"/my/[\w.%-]+")),
+        "Zoom",
+        ("zoom.us", "zoom.com", "zoomgov.com", "zoom.com.cn", "zoom-x.de"),
+        (
+            # /j/ joins, /w/ is a webinar; Zoom promises no length of ids.
+            Shape(r"/[jw]/\d{1,15}(?:/[\w-]+)?"),
+            Shape(r"/s/\d{1,15}", Kind.DETOUR),
+            Shape(r"/my/[\w.%-]+", Kind.ROOM),
+            Shape(r"/(?:ev|ejl)/[\w.~-]+", Kind.DETOUR, ("events.zoom.us", "events.zoom.com")),
+        ),
+        _CODE_IN_LINK,
         keeps=("pwd", "tk", "zak", "token"),
-        canonical=_canonical_zoom,
+        canonical=one_zoom,
     ),
     Service(
         "google_meet",
-        hosts=("meet.google.com",),
-        shapes=(Shape(r"/[a-z]{3}-[a-z]{4}-[a-z]{3}"), Shape(r"/lookup/[\w-]+")),
-        canonical=_canonical_google_meet,
+        "Google Meet",
+        ("meet.google.com", "g.co"),
+        (
+            Shape(r"/[a-z]{3}-[a-z]{4}-[a-z]{3}", hosts=("meet.google.com",)),
+            Shape(r"/lookup/[\w.-]+", hosts=("meet.google.com",)),
+            Shape(r"/stream/" + _GUID, Kind.DETOUR, ("stream.meet.google.com",)),
+        ),
+        "a name; somebody of the organisation lets it in",
+        canonical=one_google_meet,
     ),
     Service(
         "teams",
-        hosts=_TEAMS_HOSTS,
-        shapes=(Shape(r"/l/meetup-join/19%3a[\w.=+-]+%40[\w.]+/\d+"), Shape(r"/meet/\d{1,20}")),
+        "Microsoft Teams",
+        TEAMS_HOSTS,
+        (
+            Shape(r"/l/meetup-join/19%3a(?:[\w.=+-]|%3a)+%40[\w.]+/\d+"),
+            Shape(r"/meet/\d{1,20}"),
+            Shape(r"/light-meetings/launch", needs=("p",)),
+            Shape(rf"/event/{_GUID}(?:@|%40){_GUID}", Kind.DETOUR, ("events.teams.microsoft.com",)),
+        ),
+        _CODE_IN_LINK,
         keeps=("context", "p"),
-        canonical=_canonical_teams,
+        canonical=one_teams,
     ),
     Service(
         "webex",
-        hosts=("webex.com",),
-        shapes=(
-            Shape(r"/(?:meet|join)/[\w.%-]+"),
+        "Webex",
+        ("webex.com", "webex.com.cn"),
+        (
+            Shape(r"/(?:meet|join)/[\w.%@-]+", Kind.ROOM),
             Shape(r"/m/[0-9a-fA-F-]{32,36}"),
-            Shape(r"/(?:[\w.-]+/)?j\.php", needs=("MTID",)),
+            Shape(r"/(?:[\w.-]+/){0,3}[jg]\.php", needs=("MTID",)),
             Shape(r"/(?:wbxmjs/joinservice|webappng)/sites/[\w.-]+/meeting/(?:download|info)/\w+"),
         ),
+        "a name and an address; the password, unless the link has it (MTID)",
         keeps=("MTID", "PW"),
     ),
-    Service("jitsi", hosts=("meet.jit.si",), shapes=(Shape(r"/[^/]+"), Shape(r"/[^/]+/[^/]+")), keeps=("jwt",)),
-    # Everybody's is their own: only a setting says where it is.
-    Service("bigbluebutton", hosts=(), shapes=(Shape(r"/(?:b|rooms)/[\w-]+(?:/join)?"),)),
-    Service("sandbox", hosts=(), shapes=(Shape(r"/rooms/[A-Za-z0-9-]+"),)),
-)
-
-
-def _in_parameter(*names: str) -> Callable[[Link], str | None]:
-    def target(link: Link) -> str | None:
-        values = (link.parameter(name) for name in names)
-        return next((unquote(value) for value in values if value), None)
-
-    return target
-
-
-def _proofpoint_v2(link: Link) -> str | None:
-    """Version 2 writes "%" as "-" and "/" as "_", and both of those percent-encoded."""
-    value = link.parameter("u")
-    return None if value is None else unquote(value.replace("-", "%").replace("_", "/"))
-
-
-_RUN_LENGTHS = {letter: length for length, letter in enumerate(ascii_uppercase + ascii_lowercase + digits + "-_", 2)}
-_REPLACED = re.compile(r"\*(?:\*([A-Za-z0-9_-]))?")
-
-
-def _proofpoint_v3(link: Link) -> str | None:
-    """Version 3 is /v3/__<link>__;<the replaced characters in base64>!!<signature>.
-
-    In the link "*" stands for one replaced character, "**" and a letter for a run of them (A two, B three, ...).
-    """
-    query = f"?{link.query}" if link.query else ""
-    fragment = f"#{link.fragment}" if link.fragment else ""
-    wrapped, _, trailer = f"{link.path}{query}{fragment}".removeprefix("/v3/__").rpartition("__;")
-    encoded = trailer.partition("!")[0]
-    try:
-        replaced = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
-    except ValueError:
-        return None
-    remaining = iter(replaced)
-
-    def put_back(match: re.Match[str]) -> str:
-        length = _RUN_LENGTHS[match[1]] if match[1] else 1
-        return "".join(character for _, character in zip(range(length), remaining, strict=False))
-
-    # Some mail servers fold the "//" inside a path into one "/".
-    return re.sub(r"\A(https?:/)(?!/)", r"\1/", _REPLACED.sub(put_back, wrapped))
-
-
-_PROOFPOINT_HOSTS = ("urldefense.proofpoint.com", "urldefense.com", "urldefense.us")
-
-WRAPPERS: tuple[Wrapper, ...] = (
-    Wrapper(
-        "outlook_safe_links",
-        hosts=(
-            "safelinks.protection.outlook.com",
-            "safelinks.protection.office365.us",
-            "safelinks.protection.partner.outlook.cn",
+    Service(
+        "goto",
+        "GoTo Meeting and Webinar",
+        ("goto.com", "gotomeeting.com", "gotomeet.me", "gotomeet.at", "gotowebinar.com", "gototraining.com"),
+        (
+            Shape(rf"/{_NUMBER}", hosts=("meet.goto.com",)),
+            _room(hosts=("meet.goto.com", "gotomeet.me", "gotomeet.at")),
+            Shape(rf"/(?:meeting/)?join/{_NUMBER}(?:/\d+)?", hosts=("gotomeeting.com", "gotowebinar.com")),
+            Shape(r"/meet/[\w.-]+", Kind.ROOM, ("gotomeeting.com",)),
+            Shape(r"", hosts=("app.gotomeeting.com", "app.goto.com"), needs=("meetingId",)),
+            Shape(rf"/meeting/{_NUMBER}", hosts=("app.goto.com",)),
+            Shape(rf"/join/(?:training/)?{_NUMBER}(?:/\d+)?", hosts=("gototraining.com",)),
         ),
-        path=r"/.*",
-        target=_in_parameter("url"),
+        _ASKED_CODE,
+        keeps=("meetingId",),
     ),
-    Wrapper(
-        "teams_safe_links",
-        hosts=("statics.teams.cdn.office.net",),
-        path=r"/evergreen-assets/safelinks/.*",
-        target=_in_parameter("url"),
+    Service(
+        "chime",
+        "Amazon Chime",
+        ("chime.aws",),
+        (Shape(r"/\d{10,13}"), _room(r"/[\w.-]+")),
+        _NAME,
+        canonical=one_chime,
     ),
-    Wrapper("teams_launcher", hosts=_TEAMS_HOSTS, path=r"/dl/launcher/.*", target=_in_parameter("url")),
-    Wrapper("proofpoint_v1", hosts=_PROOFPOINT_HOSTS, path=r"/v1/url", target=_in_parameter("u")),
-    Wrapper("proofpoint_v2", hosts=_PROOFPOINT_HOSTS, path=r"/v2/url", target=_proofpoint_v2),
-    Wrapper("proofpoint_v3", hosts=_PROOFPOINT_HOSTS, path=r"/v3/__.*", target=_proofpoint_v3),
-    Wrapper("google_redirect", hosts=("google.com",), path=r"/url", target=_in_parameter("q", "url")),
-    Wrapper("google_meet_redirect", hosts=("meet.google.com",), path=r"/linkredirect", target=_in_parameter("dest")),
+    Service(
+        "jitsi",
+        "Jitsi Meet",
+        ("meet.jit.si", "meet.ffmuc.net", "meet.systemli.org", "calls.disroot.org", "framatalk.org"),
+        (_room(), _room(r"/[^/]+/[^/]+")),
+        _ASKED_CODE,
+        keeps=("jwt",),
+    ),
+    Service(
+        "whereby",
+        "Whereby",
+        ("whereby.com", "appear.in"),
+        (_room(r"/[\w.-]+"),),
+        "a name; the host lets it in unless the link has a key",
+        keeps=("roomKey",),
+    ),
+    Service(
+        "ringcentral",
+        "RingCentral Video",
+        (
+            *("v.ringcentral.com", "video.ringcentral.com", "meetings.ringcentral.com", "webinar.ringcentral.com"),
+            *("meetings.officeathand.att.com", "video.officeathand.att.com", "meetings.btcloudphone.bt.com"),
+            *("video.unifyoffice.com", "video.cloudoffice.avaya.com", "video.rainbowoffice.com"),
+            "meetings.businessconnect.telus.com",
+        ),
+        (Shape(rf"/(?:conf/)?(?:join|j|w)/{_NUMBER}"), Shape(r"/join", needs=("mid",))),
+        _CODE_IN_LINK,
+        keeps=("mid", "pw", "pwd"),
+    ),
+    Service(
+        "bluejeans",
+        "BlueJeans",
+        ("bluejeans.com",),
+        (
+            Shape(rf"/(?:meet/)?{_NUMBER}(?:/\d+)?(?:/(?:webrtc|quick|browser))?"),
+            Shape(r"/a2m/live-event/\w+", Kind.DETOUR),
+            Shape(r"/meet/[\w.-]+", Kind.ROOM),
+        ),
+        _CODE_IN_LINK,
+    ),
+    Service("skype", "Skype", ("join.skype.com",), (Shape(rf"/(?!bot(?:/|\Z))(?:meet/)?{_WORD}"),), _NAME),
+    Service(
+        "skype_for_business",
+        "Skype for Business",
+        ("meet.lync.com",),
+        (Shape(r"/(?:[\w.-]+/)?[\w.-]+/(?=[A-Z0-9]*[0-9])[A-Z0-9]{6,12}"),),
+        _NAME,
+    ),
+    Service(
+        "slack_huddle", "Slack huddle", ("app.slack.com",), (Shape(r"/huddle/[TE]\w+/[CDG]\w+", Kind.ROOM),), _ACCOUNT
+    ),
+    Service(
+        "discord",
+        "Discord",
+        ("discord.com", "discordapp.com", "discord.gg"),
+        (
+            Shape(r"/(?:invite|events/\d+)/[\w-]+", Kind.DETOUR, ("discord.com", "discordapp.com")),
+            Shape(r"/channels/(?:\d+|@me)/\d+", Kind.DETOUR, ("discord.com", "discordapp.com")),
+            Shape(r"/[\w-]+", Kind.DETOUR, ("discord.gg",)),
+        ),
+        _ACCOUNT,
+        keeps=("event",),
+    ),
+    Service(
+        "zoho",
+        "Zoho Meeting",
+        tuple(
+            f"{product}.zoho.{country}"
+            for country in ("com", "eu", "in", "com.au", "com.cn", "jp", "sa", "uk", "ca")
+            for product in ("meeting", "meet", "cliq")
+        ),
+        (
+            Shape(r"/(?:meeting/|webinar/)?(?:join|attend)", needs=("key",)),
+            Shape(rf"/(?:join|meeting/join)/{_NUMBER}"),
+            Shape(rf"/meetings/{_WORD}"),
+            _room(rf"/(?!meeting|webinar|cliq|company){_WORD}"),
+        ),
+        _CODE_IN_LINK,
+        keeps=("key", "t", "pwd"),
+    ),
+    Service(
+        "lifesize", "Lifesize", ("call.lifesizecloud.com", "call.lifesize.com"), (Shape(rf"/{_NUMBER}"),), _ASKED_CODE
+    ),
+    Service("starleaf", "StarLeaf", ("meet.starleaf.com",), (Shape(rf"/{_NUMBER}(?:/app)?"),), _NAME),
+    Service(
+        "livestorm",
+        "Livestorm",
+        ("app.livestorm.co", "app.livestorm.com"),
+        (Shape(rf"/p/{_GUID}(?:/live)?"), Shape(r"/[\w-]+/[\w-]+/live", Kind.DETOUR)),
+        "a name and an address; the registration is in the link",
+        keeps=("s",),
+    ),
+    Service(
+        "demio", "Demio", ("event.demio.com", "my.demio.com"), (Shape(r"/(?:ref|join)/\w+"),), "a name and an address"
+    ),
+    Service("butter", "Butter", ("app.butter.us",), (_room(r"/[\w-]+(?:/[\w-]+)?"),), _NAME),
+    Service("around", "Around", ("around.co",), (Shape(r"/r/[\w.-]+"), _room(hosts=("meet.around.co",))), _NAME),
+    Service(
+        "gather",
+        "Gather",
+        ("gather.town",),
+        (Shape(r"/app/\w+/[^/]+", Kind.ROOM), Shape(r"/invite", needs=("token",))),
+        _NAME,
+        keeps=("spawnToken", "meeting", "token"),
+    ),
+    Service(
+        "riverside", "Riverside", ("riverside.fm", "riverside.com"), (Shape(r"/studio/[\w.-]+"),), _NAME, keeps=("t",)
+    ),
+    Service(
+        "streamyard",
+        "StreamYard",
+        ("streamyard.com",),
+        (Shape(r"/(?:guest/)?(?=[a-z]*\d)[a-z0-9]{8,13}"), Shape(r"/watch/\w+", Kind.DETOUR)),
+        _NAME,
+    ),
+    Service(
+        "daily",
+        "Daily",
+        ("daily.co",),
+        (_room(r"/[\w-]+", (".daily.co",)),),
+        "a name; the token is in the link, if there is one",
+        keeps=("t",),
+    ),
+    Service("doxy_me", "Doxy.me", ("doxy.me",), (_room(r"/[\w.-]+"),), _NAME),
+    Service(
+        "8x8",
+        "8x8 Meet",
+        ("8x8.vc", "meet.8x8.com"),
+        (_room(), _room(r"/[^/]+/[^/]+")),
+        _ASKED_CODE,
+        keeps=("jwt",),
+    ),
+    Service(
+        "vonage",
+        "Vonage Meetings",
+        ("meetings.vonage.com",),
+        (Shape(rf"/(?:join/)?{_NUMBER}"), Shape(r"", needs=("room_token",))),
+        _NAME,
+        keeps=("room_token",),
+    ),
+    Service(
+        "dialpad",
+        "Dialpad Meetings",
+        ("meetings.dialpad.com", "uberconference.com"),
+        (_room(r"/(?:room/)?[\w.-]+"),),
+        _ASKED_CODE,
+    ),
+    Service(
+        "pexip",
+        "Pexip",
+        ("pexip.me", "pexip.com", "vmr.vc"),
+        (
+            Shape(r"/(?:meet|webapp\d?/(?:m|conference))/[\w.@%-]+", Kind.ROOM),
+            Shape(r"/webapp\d?(?:/home)?", Kind.ROOM, needs=("conference",)),
+            Shape(r"/webapp\d?", Kind.ROOM, fragment=r"/?\?conference=.+"),
+        ),
+        _ASKED_CODE,
+        keeps=("conference", "pin"),
+    ),
+    Service("vowel", "Vowel", ("vowel.com",), (Shape(r"", fragment=rf"/g/{_WORD}"),), _NAME),
+    Service("tuple", "Tuple", ("tuple.app",), (Shape(rf"/c/{_WORD}"),), _APP),
+    Service(
+        "lark",
+        "Lark and Feishu",
+        ("vc.larksuite.com", "vc.feishu.cn", "meetings.larksuite.com", "meetings.feishu.cn"),
+        (Shape(r"/j/\d{6,12}"), Shape(r"/(?:s|minutes/join)/\w+")),
+        _NAME,
+    ),
+    Service(
+        "tencent",
+        "Tencent Meeting and VooV",
+        ("meeting.tencent.com", "voovmeeting.com", "wemeet.qq.com"),
+        (Shape(r"/(?:dm|dw|p|s|l|w)/\w+"),),
+        _CODE_IN_LINK,
+        keeps=("pwd",),
+    ),
+    Service("dingtalk", "DingTalk", ("meeting.dingtalk.com",), (Shape(r"/j/\w+"),), _ACCOUNT),
+    Service(
+        "yandex_telemost",
+        "Yandex Telemost",
+        tuple(f"telemost.{host}" for host in ("yandex.ru", "yandex.com", "yandex.kz", "yandex.by", "360.yandex.ru")),
+        (Shape(r"/j/\d+"), Shape(r"/live/\w+", Kind.DETOUR)),
+        _NAME,
+    ),
+    Service(
+        "kumospace",
+        "Kumospace",
+        ("app.kumospace.com", "kumospace.com"),
+        (_room(r"/[\w-]+(?:/[\w-]+)?"),),
+        _NAME,
+        keeps=("t",),
+    ),
+    Service("luma", "Luma", ("lu.ma", "luma.com"), (Shape(rf"/join/{_WORD}"),), "the guest's own link", keeps=("pk",)),
+    Service("join_me", "join.me", ("join.me",), (_room(r"/[\w.-]+"),), _NAME),
+    Service(
+        "teamviewer",
+        "TeamViewer Meeting",
+        ("go.teamviewer.com", "go.blizz.com"),
+        (Shape(r"/(?:v\d+/)?m\d+"), Shape(r"/join/m?\d+")),
+        _CODE_IN_LINK,
+        keeps=("password",),
+    ),
+    Service("facetime", "FaceTime", ("facetime.apple.com",), (Shape(r"/join", fragment=r"v=\d.*"),), _NAME),
+    Service("whatsapp", "WhatsApp call", ("call.whatsapp.com",), (Shape(r"/(?:video|voice)/\w+"),), _ACCOUNT),
+    Service("signal", "Signal call", ("signal.link",), (Shape(r"/call", fragment=r"key=.+"),), _ACCOUNT),
+    Service("workplace", "Workplace", ("workplace.com",), (Shape(rf"/groupcall/{_WORD}"),), _ACCOUNT),
+    Service(
+        "messenger_rooms",
+        "Messenger Rooms",
+        ("msngr.com", "facebook.com", "m.me"),
+        (
+            Shape(r"/\w+", hosts=("msngr.com",)),
+            Shape(rf"/groupcall/(?:LINK:)?{_WORD}", hosts=("facebook.com",)),
+            Shape(rf"/r/{_WORD}", hosts=("m.me",)),
+        ),
+        _ACCOUNT,
+    ),
+    Service(
+        "collaborate",
+        "Class Collaborate",
+        ("bbcollab.com", "bbcollab.cloud"),
+        (Shape(r"/(?:collab/ui/session/)?guest/\w+"), Shape(r"/(?:collab/ui/session/)?join/\w+")),
+        _NAME,
+    ),
+    Service(
+        "adobe_connect",
+        "Adobe Connect",
+        ("adobeconnect.com",),
+        (_room(r"/[\w-]+", (".adobeconnect.com",)),),
+        _ASKED_CODE,
+    ),
+    Service("cal_video", "Cal Video", ("app.cal.com", "cal.com"), (Shape(rf"/video/{_WORD}"),), _NAME),
+    Service("livekit", "LiveKit Meet", ("livekit.io",), (Shape(rf"/rooms/{_WORD}"),), _NAME),
+    Service("kmeet", "kMeet", ("kmeet.infomaniak.com",), (_room(),), _ASKED_CODE, keeps=("jwt",)),
+    Service(
+        "element_call",
+        "Element Call",
+        ("call.element.io",),
+        (Shape(r"/room", Kind.ROOM, fragment=r"/.+"), _room()),
+        _NAME,
+    ),
+    Service("proton_meet", "Proton Meet", ("meet.proton.me",), (Shape(r"/join/id-\w+", fragment=r"pwd-\w+"),), _NAME),
+    Service(
+        "ovice", "oVice", ("ovice.in", "ovice.com"), (Shape(r"/lobby/[\w-]+", Kind.ROOM), _room(r"/@[\w,]+")), _NAME
+    ),
+    Service("pop", "Pop", ("pop.com",), (Shape(r"/j/[\d-]+"),), _NAME),
+    Service("gong", "Gong", ("join.gong.io",), (Shape(r"/[\w.-]+/[\w./-]+", Kind.ROOM),), _NAME),
+    Service("pumble", "Pumble", ("meet.pumble.com",), (Shape(rf"/{_WORD}"),), _NAME),
+    Service("coscreen", "CoScreen", ("join.coscreen.co",), (Shape(r"/[\w-]+(?:/[\w-]+)?"),), _APP),
+    Service("zhumu", "Zhumu", ("zhumu.com",), (Shape(r"/j/\d+"),), _CODE_IN_LINK, keeps=("pwd",)),
+    Service("vk_calls", "VK Calls", ("vk.com", "vk.ru"), (Shape(r"/call/join/[\w-]+"),), _NAME),
+    Service(
+        "salute_jazz",
+        "SaluteJazz",
+        ("jazz.sber.ru", "salutejazz.ru"),
+        (Shape(r"/(?:\w+/)?[a-z0-9]{6,}"),),
+        _CODE_IN_LINK,
+        keeps=("psw",),
+    ),
+    Service("ktalk", "Kontur Talk", ("ktalk.ru",), (_room(r"/[\w-]+", (".ktalk.ru",)),), _NAME, keeps=("pinCode",)),
+    Service("mts_link", "MTS Link", ("mts-link.ru", "events.webinar.ru"), (Shape(r"/j/\w+/\w+(?:/\w+)*"),), _NAME),
+    Service(
+        "clickmeeting", "ClickMeeting", ("clickmeeting.com",), (_room(r"/[\w-]+", (".clickmeeting.com",)),), _ASKED_CODE
+    ),
+    Service("airmeet", "Airmeet", ("airmeet.com",), (Shape(rf"/(?:e|event)/{_GUID}", Kind.DETOUR),), _ACCOUNT),
+    Service("remo", "Remo", ("live.remo.co",), (Shape(r"/e/[\w-]+", Kind.DETOUR),), _ACCOUNT),
+    Service("crowdcast", "Crowdcast", ("crowdcast.io",), (Shape(r"/[ec]/[\w-]+", Kind.DETOUR),), _ACCOUNT),
+    Service(
+        "spatial_chat", "SpatialChat", ("spatial.chat",), (Shape(r"/s/[\w-]+", Kind.ROOM),), _NAME, keeps=("room",)
+    ),
+    Service("jam", "Jam", ("jam.systems",), (_room(r"/[\w-]+"),), _NAME),
+    Service("teemyco", "Teemyco", ("app.teemyco.com",), (Shape(r"/room/[\w/-]+", Kind.ROOM),), _ACCOUNT),
+    Service("avaya_spaces", "Avaya Spaces", ("spaces.avayacloud.com",), (Shape(r"/spaces/(?:invite/)?\w+"),), _NAME),
+    Service("fuze", "Fuze", ("fuze.me",), (Shape(rf"/{_NUMBER}"),), _NAME),
+    Service("highfive", "Highfive", ("highfive.com",), (_room(r"/[\w.-]+", (".highfive.com",)),), _NAME),
+    Service("freeconferencecall", "FreeConferenceCall", ("join.freeconferencecall.com",), (_room(r"/[\w.-]+"),), _NAME),
+    Service("anymeeting", "AnyMeeting", ("meet.intermedia.com", "anymeeting.com"), (_room(r"/[\w.-]+"),), _ASKED_CODE),
+    Service("roam", "Roam", ("ro.am",), (Shape(r"/r", fragment=r"/.+"),), _NAME),
+    # Everybody's is their own: only a setting says where it is.
+    Service(
+        "bigbluebutton",
+        "BigBlueButton",
+        (),
+        (Shape(r"/(?:b|rooms)/[\w-]+(?:/join)?", Kind.ROOM), Shape(r"/bigbluebutton/api/join", needs=("meetingID",))),
+        _ASKED_CODE,
+        keeps=("meetingID", "fullName", "password", "role", "checksum"),
+    ),
+    Service("nextcloud_talk", "Nextcloud Talk", (), (Shape(r"(?:/index\.php)?/call/\w+", Kind.ROOM),), _ASKED_CODE),
+    Service("trueconf", "TrueConf", (), (Shape(r"/c/[\w.%@-]+", Kind.ROOM),), _NAME),
+    Service("sandbox", "the sandbox's rooms", (), (Shape(r"/rooms/[A-Za-z0-9-]+"),), _NAME),
 )

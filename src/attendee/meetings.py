@@ -1,21 +1,21 @@
 """Meeting links: find them in an event, unwrap what mail gateways made of them, and write each in one form.
 
-Nothing here reads more than once over a text that anybody may have sent: all patterns are bounded, a link is at most
-MAX_LINK_LENGTH long, and a text with MAX_LINKS_TRIED links to known hosts that are no meetings is given up on.
-Python's HTML parser is not used, because unclosed markup costs it quadratic time. Links end at quotes and angle
-brackets, so scanning the markup finds each `href`, and then the text that it belongs to, by place.
+The services are in `meeting_services.py`, the gateways in `link_wrappers.py`, the reading of texts in `link_texts.py`.
+A link is at most MAX_LINK_LENGTH long, and in a text at most MAX_LINKS_TRIED links to known hosts are looked at:
+whatever somebody sends is read in time that grows with its length, and no faster.
 """
 
-import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote
 
-from attendee.meeting_services import DEFAULT_PORTS, SERVICES, WRAPPERS, Link, Service, Wrapper, parse_link
+from attendee.link_texts import MAX_LINK_LENGTH, FoundLink, LinkText, unescaped
+from attendee.link_wrappers import WRAPPERS, Wrapper, hides_its_target
+from attendee.links import DEFAULT_PORTS, Link, parse_link, with_parents
+from attendee.meeting_services import SERVICES
+from attendee.meeting_shapes import PAGES, Kind, Service, Shape
 
-MAX_LINK_LENGTH = 8_192
-MAX_LINKS_TRIED = 500
 MAX_WRAPPERS = 5
 
 # What sentences, Markdown and mail programs put around a link. A closing brace may end a Teams link's context.
@@ -23,27 +23,7 @@ _BEFORE_LINK = " \t\r\n\f\v\u00a0\u200b\ufeff<([{\"'`*_"
 _AFTER_LINK = " \t\r\n\f\v\u00a0\u200b\ufeff>)]\"'`.,;:!?*~"
 
 _INNER_SPACE = re.compile(r"[\s\x00-\x1f\x7f]")
-
-# Entities with their semicolon only: "&copy=1" in a link is a parameter.
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-
-# Where a link may begin: at its scheme, plain or percent-encoded; or at a bare host at the start of a word.
-_LINK_START = re.compile(
-    r"https?(?::|%(?:25){0,4}3a)(?:/|%(?:25){0,4}2f){2}(?=([a-z0-9.-]{1,253}))"
-    r"|(?<![^\s<>(\[\"'*,])(?=((?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24})/)",
-    re.IGNORECASE,
-)
-# What a link in running text consists of. Letters beyond ASCII end it: Japanese text follows links without a space.
-_LINK_IN_TEXT = re.compile(rf"[A-Za-z0-9%&=?#/:;@.!$*+~_-]{{1,{MAX_LINK_LENGTH + 1}}}")
 _NEXT_LINK = re.compile(r"(?<!\A)https?://", re.IGNORECASE)
-
-_HIDDEN_START = re.compile(r"<(!--|style\b|script\b)", re.IGNORECASE)
-_HIDDEN_ENDS = {
-    "!--": re.compile("-->"),
-    "style": re.compile("</style", re.IGNORECASE),
-    "script": re.compile("</script", re.IGNORECASE),
-}
-
 _UNSAFE = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9%=+:@/,._~-]")
 _ORIGIN = re.compile(
     r"(?:(?P<scheme>https?)://)?(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::(?P<port>\d{1,5}))?/?",
@@ -54,19 +34,22 @@ _MAX_PORT = 65_535
 
 @dataclass(frozen=True, slots=True)
 class MeetingUrl:
-    """A meeting's link in its one form, and the name of its service."""
+    """A meeting's link in its one form, the name of its service, and what it leads to."""
 
     url: str
     service: str
+    kind: Kind = field(default=Kind.MEETING, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a service is met: below a host, at a port (None for the scheme's own)."""
+    """Where a service is met: at and below a host, at a port (None for the scheme's own). `is_extra`: by a setting."""
 
     service: Service
+    host: str
     scheme: str = "https"
     port: int | None = None
+    is_extra: bool = False
 
     def admit(self, link: Link) -> Link | None:
         """The link with the scheme that it is to be opened with, or None if it leads to another port."""
@@ -89,7 +72,7 @@ class MeetingLinks:
         self._wrappers: dict[str, list[Wrapper]] = {}
         for service in SERVICES:
             for host in service.hosts:
-                self._places.setdefault(host, []).append(_Place(service))
+                self._places.setdefault(host, []).append(_Place(service, host))
         for wrapper in WRAPPERS:
             for host in wrapper.hosts:
                 self._wrappers.setdefault(host, []).append(wrapper)
@@ -100,13 +83,13 @@ class MeetingLinks:
         """The event's meeting link, normalised; None if it has none.
 
         The platform's own conference fields are the most trustworthy, then location, body and title. In each of them
-        the first meeting link by place wins. Every field may be plain text, HTML or Markdown.
+        a link that was written for the event wins over one in quoted history, a meeting over somebody's standing room,
+        and then the first by place. Every field may be plain text, HTML or Markdown.
         """
         for text in (*conference, location, body, title):
-            for link in self._links(_unescaped(_without_hidden(text))):
-                found = self.normalise_meeting_url(link)
-                if found is not None:
-                    return found.url
+            best = self._best(LinkText(text))
+            if best is not None:
+                return best.url
         return None
 
     def normalise_meeting_url(self, text: str) -> MeetingUrl | None:
@@ -118,7 +101,7 @@ class MeetingLinks:
             text = text.lstrip(_BEFORE_LINK).rstrip(_AFTER_LINK)
             if len(text) > MAX_LINK_LENGTH:
                 return None
-            text = _unescaped(text)
+            text = unescaped(text)
             link = parse_link(text)
             if link is None:
                 return None
@@ -148,37 +131,58 @@ class MeetingLinks:
         if match is None or (port is not None and not 0 < port <= _MAX_PORT):
             raise ValueError(f"{origin!r} is no host for {name}; it must be such as meet.example.com")
         scheme = (match["scheme"] or "https").lower()
-        place = _Place(service, scheme=scheme, port=None if port == DEFAULT_PORTS[scheme] else port)
-        self._places.setdefault(match["host"].lower(), []).append(place)
+        host = match["host"].lower()
+        place = _Place(service, host, scheme, None if port == DEFAULT_PORTS[scheme] else port, is_extra=True)
+        self._places.setdefault(host, []).append(place)
 
     def _is_known(self, host: str) -> bool:
-        return any(parent in self._places or parent in self._wrappers for parent in _with_parents(host))
+        return any(parent in self._places or parent in self._wrappers for parent in with_parents(host))
 
-    def _links(self, text: str) -> Iterator[str]:
-        """What looks like a link to a known host, by place."""
-        tried = 0
-        for start in _LINK_START.finditer(text):
-            if not self._is_known((start[1] or start[2]).lower().removesuffix(".")):
+    def _best(self, text: LinkText) -> MeetingUrl | None:
+        best: tuple[tuple[bool, Kind], MeetingUrl] | None = None
+        for found, meeting in self._meetings(text):
+            target = text.target_of(found)
+            if target is not None and not self._leads_on(target):
                 continue
-            tried += 1
-            if tried > MAX_LINKS_TRIED:
-                return
-            run = _LINK_IN_TEXT.match(text, start.start())
-            if run is None or len(run[0]) > MAX_LINK_LENGTH:
+            rank = (text.is_quoted(found), meeting.kind)
+            if rank == (False, Kind.MEETING):
+                return meeting
+            if best is None or rank < best[0]:
+                best = (rank, meeting)
+        return None if best is None else best[1]
+
+    def _meetings(self, text: LinkText) -> Iterator[tuple[FoundLink, MeetingUrl]]:
+        """What is a meeting of what looks like a link to a known host, by place."""
+        end = 0
+        for found in text.links(self._is_known):
+            # A link that a gateway's link holds is found once more where it begins.
+            if found.start < end:
                 continue
-            link = run[0]
-            parsed = parse_link(link)
-            if parsed is None or self._unwrapped(parsed) is None:
-                # Two links may stand side by side; only a wrapper's own parameter is a link within a link.
-                link = link[: following.start()] if (following := _NEXT_LINK.search(link)) else link
-            # In Markdown's _emphasis_ the closing mark is no part of the link.
-            emphasised = text[max(start.start() - 1, 0)] == "_"
-            yield link.rstrip("_") if emphasised else link
+            link = self._alone(found.text)
+            meeting = self.normalise_meeting_url(link)
+            if meeting is not None:
+                end = found.start + len(link)
+                yield found, meeting
+
+    def _alone(self, link: str) -> str:
+        """Two links may stand side by side; only a gateway's own link holds another."""
+        following = _NEXT_LINK.search(link)
+        if following is None:
+            return link
+        parsed = parse_link(link)
+        if parsed is not None and self._unwrapped(parsed) is not None:
+            return link
+        return link[: following.start()]
+
+    def _leads_on(self, target: str) -> bool:
+        """Whether the text of a link to there may be believed, as the link itself doesn't tell where it leads."""
+        link = parse_link(unescaped(target))
+        return link is not None and hides_its_target(link) and self.normalise_meeting_url(target) is None
 
     def _unwrapped(self, link: Link) -> str | None:
         if link.port is not None:
             return None
-        for host in _with_parents(link.host):
+        for host in with_parents(link.host):
             for wrapper in self._wrappers.get(host, ()):
                 if re.fullmatch(wrapper.path, link.path, re.DOTALL):
                     target = wrapper.target(link)
@@ -189,31 +193,53 @@ class MeetingLinks:
         path = _tidied(link.path)
         if path is None:
             return None
+        slash = "/" if link.path.endswith("/") else ""
         link = replace(link, path=path)
-        for host in _with_parents(link.host):
+        for host in with_parents(link.host):
             for place in self._places.get(host, ()):
                 admitted = place.admit(link)
-                url = None if admitted is None else _normalised(admitted, place.service)
-                if url is not None:
-                    return MeetingUrl(url=url, service=place.service.name)
+                found = None if admitted is None else _normalised(admitted, place, before_fragment=slash)
+                if found is not None:
+                    return found
         return None
 
 
-def _normalised(link: Link, service: Service) -> str | None:
+def _normalised(link: Link, place: _Place, *, before_fragment: str) -> MeetingUrl | None:
+    service = place.service
     link = service.canonical(link)
-    if not any(
-        re.fullmatch(shape.path, link.path, re.ASCII | re.DOTALL) and all(link.parameter(name) for name in shape.needs)
-        for shape in service.shapes
-    ):
+    shape = next((shape for shape in service.shapes if _has_shape(link, shape, place)), None)
+    if shape is None:
         return None
     values = {name: link.parameter(name) for name in service.keeps}
     kept = [f"{name}={_escaped(value)}" for name, value in values.items() if value]
     port = "" if link.port is None else f":{link.port}"
     url = f"{link.scheme}://{link.host}{port}{_escaped(link.path)}" + ("?" + "&".join(kept) if kept else "")
+    if shape.fragment is not None:
+        url += f"{before_fragment}#" + "&".join(_escaped(part, also="?") for part in link.fragment.split("&"))
     if url[-1] in _AFTER_LINK:
         # Encoded, so that it isn't taken for a sentence's punctuation when the link is read again.
         url = f"{url[:-1]}%{ord(url[-1]):02X}"
-    return url if len(url) <= MAX_LINK_LENGTH else None
+    return MeetingUrl(url, service.name, shape.kind) if len(url) <= MAX_LINK_LENGTH else None
+
+
+def _has_shape(link: Link, shape: Shape, place: _Place) -> bool:
+    if re.fullmatch(shape.path, link.path, re.ASCII | re.DOTALL) is None:
+        return False
+    hosts = shape.hosts if shape.hosts and not place.is_extra else (place.host,)
+    below = next((host for host in hosts if _is_below(link.host, host)), None)
+    if below is None:
+        return False
+    if shape.fragment is not None and re.fullmatch(shape.fragment, link.fragment, re.ASCII | re.DOTALL) is None:
+        return False
+    names = (link.path.split("/")[1], *link.host.removesuffix(below).split(".")) if shape.named else ()
+    if any(unquote(name).lower() in PAGES for name in names):
+        return False
+    return all(link.parameter(name) for name in shape.needs)
+
+
+def _is_below(host: str, domain: str) -> bool:
+    """Whether the host is the domain or below it; for ".acme.example" only below counts."""
+    return host.endswith(domain) if domain.startswith(".") else f".{host}".endswith(f".{domain}")
 
 
 def _tidied(path: str) -> str | None:
@@ -224,38 +250,11 @@ def _tidied(path: str) -> str | None:
     return re.sub(r"/{2,}", "/", path).rstrip("/" + _AFTER_LINK)
 
 
-def _escaped(text: str) -> str:
+def _escaped(text: str, *, also: str = "") -> str:
     """The text with everything percent-encoded that is unsafe in a link; what is encoded already stays as it is."""
-    return _UNSAFE.sub(lambda unsafe: quote(unsafe[0], safe="", errors="replace"), text)
-
-
-def _unescaped(text: str) -> str:
-    return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-
-
-def _without_hidden(text: str) -> str:
-    """The text without HTML comments, styles and scripts, which may hold stale links. What never ends is left in."""
-    visible: list[str] = []
-    endless: set[str] = set()
-    position = 0
-    for start in _HIDDEN_START.finditer(text):
-        kind = start[1].lower()
-        if start.start() < position or kind in endless:
-            continue
-        end = _HIDDEN_ENDS[kind].search(text, start.end())
-        if end is None:
-            endless.add(kind)
-            continue
-        visible.append(text[position : start.start()])
-        position = end.end()
-    return " ".join([*visible, text[position:]])
-
-
-def _with_parents(host: str) -> Iterator[str]:
-    """The host and every domain above it, the nearest first."""
-    while host:
-        yield host
-        host = host.partition(".")[2]
+    return _UNSAFE.sub(
+        lambda unsafe: unsafe[0] if unsafe[0] in also else quote(unsafe[0], safe="", errors="replace"), text
+    )
 
 
 _known_links = MeetingLinks()

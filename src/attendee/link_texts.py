@@ -1,0 +1,266 @@
+"""Where the links of a text are, and what stands around them: another link whose text they are, quoted history.
+
+Nothing here reads more than once over a text that anybody may have sent: what is searched for begins with a character
+that must be there, what is read from there is bounded. Python's HTML parser is not used, because unclosed markup costs
+it quadratic time. Links end at quotes and angle brackets, so scanning the markup finds each `href` by place.
+"""
+
+import html
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from string import ascii_letters, digits
+
+MAX_LINK_LENGTH = 8_192
+MAX_LINKS_TRIED = 500
+
+# Entities with their semicolon only: "&copy=1" in a link is a parameter.
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+
+_HIDDEN_START = re.compile(r"<(!--|style\b|script\b)", re.IGNORECASE)
+_HIDDEN_ENDS = {
+    "!--": re.compile("-->"),
+    "style": re.compile("</style", re.IGNORECASE),
+    "script": re.compile("</script", re.IGNORECASE),
+}
+
+# Mail as it is sent, by someone who did not decode it: "=3D" for "=", and "=" before a line break that is none.
+_SOFT_BREAK = re.compile(r"=\r?\n(?=\S)")
+_QUOTED_PRINTABLE = re.compile(r"=(3D|20|C2=A0|E2=80=[89A-F][0-9A-F])")
+
+# A link begins at its scheme, plain or percent-encoded, or at a bare host at the start of a word.
+_SCHEMES = ("https", "http", "zoommtg", "zoomus")
+_TEAMS_PROGRAM = re.compile(r"msteams:/{1,2}(?=l/|meet/|teams\.)", re.IGNORECASE)
+_HOST = re.compile(r"[a-z0-9.-]{1,253}", re.IGNORECASE | re.ASCII)
+_ENCODED_SEPARATOR = re.compile(
+    r"%(?:25){0,4}3a(?:/|%(?:25){0,4}2f){2}(?=([a-z0-9.-]{1,253}))", re.IGNORECASE | re.ASCII
+)
+_LAST_LABEL = re.compile(r"\.[a-z]{2,24}(?=/)", re.IGNORECASE | re.ASCII)
+_HOST_CHARACTERS = ascii_letters + digits + ".-"
+_MAX_HOST_LENGTH = 253
+_BEFORE_BARE_HOST = frozenset(" \t\r\n\f\v\u00a0\u200b\u3000<>([\"'*,:;|\uff1a\uff08\u300c\u3001\u3002\uff0c\uff1b")
+
+# What a link in running text consists of. Letters beyond ASCII end it: Japanese text follows links without a space.
+_LINK_IN_TEXT = re.compile(rf"[A-Za-z0-9%&=?#/:;@.!$*+~_-]{{1,{MAX_LINK_LENGTH + 1}}}")
+_LINE_BREAK = re.compile(r"[ \t]*\r?\n[ \t]*")
+
+_ANCHOR = re.compile(r"<(?:a\s([^<>]*)>|/a\b)", re.IGNORECASE)
+_HREF = re.compile(r"\bhref\s{0,9}=\s{0,9}(?:\"([^\"]*)|'([^']*)|([^\s\"'>]+))", re.IGNORECASE)
+_MARKDOWN_TARGET = re.compile(rf"\]\(<?(https?://[^\s()<>]{{1,{MAX_LINK_LENGTH}}})", re.IGNORECASE)
+
+# What mail programs put above the message that is answered: marks in the markup, ...
+_HISTORY_MARKS = (
+    *('class="gmail_quote', 'class="yahoo_quoted', 'class="moz-cite-prefix', 'class="protonmail_quote'),
+    *('id="divRplyFwdMsg', 'id="x_divRplyFwdMsg', 'id="appendonsend', 'id="x_appendonsend'),
+    *("border-top:solid #E1E1E1", "border-top:solid #B5C4DF", 'id="mail-editor-reference-message'),
+)
+_HISTORY_LINE = re.compile(
+    r"-- ?(?:original message|original appointment|forwarded message|ursprüngliche nachricht|ursprünglicher termin"
+    r"|weitergeleitete nachricht|message d'origine|message transféré|mensaje original|messaggio originale"
+    r"|mensagem original|oorspronkelijk bericht|原始邮件|元のメッセージ) ?--",
+    re.IGNORECASE,
+)
+# ... a block of headers, or a sentence such as "On Monday Ana wrote:". All end with a colon, which is rarer than words.
+_COLON = re.compile(r":(?=[ \t\r\n<*]|\Z)")
+_AFTER_NAME = r"(?: ?</?(?:b|strong|span)>|\*){0,3} ?"
+_LINE_OF = r"(?:\A|\n|>)[ \t>*]*"
+_SENDER = re.compile(
+    rf"{_LINE_OF}(?:from|von|de|da|van|från|fra|od|发件人|差出人|寄件者){_AFTER_NAME}\Z", re.IGNORECASE
+)
+_SENT = re.compile(
+    rf"{_LINE_OF}(?:sent|date|gesendet|datum|envoyé|enviado(?: el)?|fecha|inviato|data|verzonden|skickat|sendt|wysłano"
+    rf"|发送时间|送信日時|寄件日期){_AFTER_NAME}:",
+    re.IGNORECASE,
+)
+_WROTE = re.compile(
+    r"\b(?:wrote|begin forwarded message|a écrit|escribió|ha scritto|escreveu|napisał\(?a?\)?"
+    r"|(?:schrieb|schreef|skrev)[^\n:]{0,80}) ?\Z",
+    re.IGNORECASE,
+)
+_ENDS_LINE = re.compile(r":[ \t]*(?:\r?\n|<|\Z)")
+_HEADERS_REACH = 400
+_NAME_REACH = 100
+
+_BLOCKQUOTE = re.compile(r"<(/?)blockquote\b", re.IGNORECASE)
+_QUOTED_LINE = re.compile(r"(?:\A|\n|<br ?/?>)[ \t]*>[^\n<]*\Z", re.IGNORECASE)
+_LINE_START_REACH = 300
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLink:
+    """What looks like a link to a known host: from `start` on in the text."""
+
+    text: str
+    start: int
+
+
+class LinkText:
+    """One text of an event: plain text, HTML or Markdown, with its links and what stands around them."""
+
+    def __init__(self, text: str) -> None:
+        self._text = _decoded(_without_hidden(text))
+        self._anchors: list[tuple[int, int, str]] | None = None
+        self._quotes: list[tuple[int, int]] | None = None
+
+    def links(self, is_known: Callable[[str], bool]) -> Iterator[FoundLink]:
+        """By place, the first MAX_LINKS_TRIED of them. `is_known` is asked for each host."""
+        text = self._text
+        for start in _starts(text, is_known)[:MAX_LINKS_TRIED]:
+            before = text[start - 1] if start else ""
+            link = _within_marks(text, start, before)
+            if link is None:
+                run = _LINK_IN_TEXT.match(text, start)
+                link = run[0] if run else ""
+            if link and len(link) <= MAX_LINK_LENGTH:
+                # In Markdown's _emphasis_ the closing mark is no part of the link.
+                yield FoundLink(link.rstrip("_") if before == "_" else link, start)
+
+    def target_of(self, found: FoundLink) -> str | None:
+        """Where a click leads if the link is but the text of another one; None if it is no such text."""
+        if self._anchors is None:
+            self._anchors = _anchors(self._text)
+        place = bisect_right(self._anchors, found.start, key=lambda anchor: anchor[0]) - 1
+        if place >= 0 and found.start < self._anchors[place][1]:
+            return self._anchors[place][2]
+        after = found.start + len(found.text)
+        target = _MARKDOWN_TARGET.match(self._text, after)
+        return target[1] if target else None
+
+    def is_quoted(self, found: FoundLink) -> bool:
+        """Whether it is in the history of a mail rather than in what was written for this event."""
+        if self._quotes is None:
+            self._quotes = _quotes(self._text)
+        if any(start <= found.start < end for start, end in self._quotes):
+            return True
+        return _QUOTED_LINE.search(self._text[max(found.start - _LINE_START_REACH, 0) : found.start]) is not None
+
+
+def unescaped(text: str) -> str:
+    """The text without HTML entities."""
+    return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+
+
+def _decoded(text: str) -> str:
+    text = unescaped(text).replace("\\/", "/")
+    if text.count("=3D") + text.count("=3d") >= 2 or ("=3D" in text and _SOFT_BREAK.search(text)):
+        text = _SOFT_BREAK.sub("", text)
+        text = _QUOTED_PRINTABLE.sub(lambda code: "=" if code[1] == "3D" else " ", text)
+    return text
+
+
+def _without_hidden(text: str) -> str:
+    """The text without HTML comments, styles and scripts, which may hold stale links. What never ends is left in."""
+    visible: list[str] = []
+    endless: set[str] = set()
+    position = 0
+    for start in _HIDDEN_START.finditer(text):
+        kind = start[1].lower()
+        if start.start() < position or kind in endless:
+            continue
+        end = _HIDDEN_ENDS[kind].search(text, start.end())
+        if end is None:
+            endless.add(kind)
+            continue
+        visible.append(text[position : start.start()])
+        position = end.end()
+    return " ".join([*visible, text[position:]]) if visible else text
+
+
+def _starts(text: str, is_known: Callable[[str], bool]) -> list[int]:
+    starts = [*_starts_with_scheme(text, is_known), *_starts_of_bare_hosts(text, is_known)]
+    for separator in _ENCODED_SEPARATOR.finditer(text):
+        scheme = _scheme_before(text, separator.start())
+        if scheme and is_known(separator[1].lower().removesuffix(".")):
+            starts.append(separator.start() - len(scheme))
+    if "msteams:" in text:
+        starts.extend(program.start() for program in _TEAMS_PROGRAM.finditer(text))
+    return sorted(set(starts))
+
+
+def _starts_with_scheme(text: str, is_known: Callable[[str], bool]) -> Iterator[int]:
+    position = text.find("://")
+    while position >= 0:
+        scheme = _scheme_before(text, position)
+        host = _HOST.match(text, position + 3)
+        if scheme and host and is_known(host[0].lower().removesuffix(".")):
+            yield position - len(scheme)
+        position = text.find("://", position + 3)
+
+
+def _scheme_before(text: str, position: int) -> str | None:
+    before = text[max(position - 7, 0) : position].lower()
+    return next((scheme for scheme in _SCHEMES if before.endswith(scheme)), None)
+
+
+def _starts_of_bare_hosts(text: str, is_known: Callable[[str], bool]) -> Iterator[int]:
+    for label in _LAST_LABEL.finditer(text):
+        window = text[max(label.end() - _MAX_HOST_LENGTH, 0) : label.end()]
+        host = window[len(window.rstrip(_HOST_CHARACTERS)) :]
+        start = label.end() - len(host)
+        before = text[start - 1] if start else " "
+        in_href = before == "/" and text[max(start - 3, 0) : start] in {'"//', "'//", "=//"}
+        if (before in _BEFORE_BARE_HOST or in_href) and is_known(host.lower()):
+            yield start
+
+
+def _within_marks(text: str, start: int, before: str) -> str | None:
+    """The link up to the mark that ends what began just before it, where it holds more than a link in text may."""
+    if before in {'"', "'"}:
+        end = text.find(before, start, start + MAX_LINK_LENGTH + 1)
+        link = text[start:end]
+        return link if end > 0 and link and not re.search(r"[\s<>\"]", link) else None
+    if before == "<":
+        # As RFC 3986 has it (appendix C), a line break inside of angle brackets is no part of the link.
+        end = text.find(">", start, start + MAX_LINK_LENGTH + 1)
+        link = text[start:end] if end > 0 else ""
+        if "\n" in link and not re.search(r"[ \t<\"]", joined := _LINE_BREAK.sub("", link)):
+            return joined
+    return None
+
+
+def _anchors(text: str) -> list[tuple[int, int, str]]:
+    """Where the text of each HTML link begins and ends, and where the link leads: to another page, that is."""
+    anchors: list[tuple[int, int, str]] = []
+    opened: tuple[int, str] | None = None
+    for tag in _ANCHOR.finditer(text):
+        if opened is not None:
+            anchors.append((opened[0], tag.start(), opened[1]))
+            opened = None
+        href = _HREF.search(tag[1]) if tag[1] else None
+        target = next((part for part in href.groups() if part), "").strip() if href else ""
+        if target.lower().startswith(("https:", "http:", "//")):
+            opened = (tag.end(), f"https:{target}" if target.startswith("//") else target)
+    return anchors
+
+
+def _quotes(text: str) -> list[tuple[int, int]]:
+    """Where quoted history is; what has a mark above it goes on to the end."""
+    marks = [text.find(mark) for mark in _HISTORY_MARKS]
+    line = _HISTORY_LINE.search(text)
+    begun = [place for place in (*marks, line.start() if line else -1, _history_after_colon(text)) if place >= 0]
+    quotes = [(min(begun), len(text))] if begun else []
+    depth, began = 0, 0
+    for tag in _BLOCKQUOTE.finditer(text):
+        if not tag[1]:
+            began = began if depth else tag.start()
+            depth += 1
+        elif depth:
+            depth -= 1
+            if not depth:
+                quotes.append((began, tag.start()))
+    if depth:
+        quotes.append((began, len(text)))
+    return quotes
+
+
+def _history_after_colon(text: str) -> int:
+    for colon in _COLON.finditer(text):
+        at = colon.start()
+        before = text[max(at - _NAME_REACH, 0) : at]
+        if _ENDS_LINE.match(text, at) and _WROTE.search(before):
+            return at
+        # The name that a mail program gives the sender's line is short.
+        if _SENDER.search(before[-30:]) and _SENT.search(text, at + 1, at + _HEADERS_REACH):
+            return at
+    return -1
