@@ -136,14 +136,19 @@ class LinkText:
         return _QUOTED_LINE.search(self._text[max(found.start - _LINE_START_REACH, 0) : found.start]) is not None
 
 
+def may_hold_link(text: str) -> bool:
+    """Whether the text has any of the characters without which no link is written: most titles and places have none."""
+    return "/" in text or "%" in text or "&" in text
+
+
 def unescaped(text: str) -> str:
     """The text without HTML entities."""
-    return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    return text if "&" not in text else _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
 
 
 def _decoded(text: str) -> str:
     text = unescaped(text).replace("\\/", "/")
-    if text.count("=3D") + text.count("=3d") >= 2 or ("=3D" in text and _SOFT_BREAK.search(text)):
+    if "=3D" in text and (text.count("=3D") > 1 or _SOFT_BREAK.search(text)):
         text = _SOFT_BREAK.sub("", text)
         text = _QUOTED_PRINTABLE.sub(lambda code: "=" if code[1] == "3D" else " ", text)
     return text
@@ -151,6 +156,8 @@ def _decoded(text: str) -> str:
 
 def _without_hidden(text: str) -> str:
     """The text without HTML comments, styles and scripts, which may hold stale links. What never ends is left in."""
+    if "<" not in text:
+        return text
     visible: list[str] = []
     endless: set[str] = set()
     position = 0
@@ -168,14 +175,15 @@ def _without_hidden(text: str) -> str:
 
 
 def _starts(text: str, is_known: Callable[[str], bool]) -> list[int]:
-    starts = [*_starts_with_scheme(text, is_known), *_starts_of_bare_hosts(text, is_known)]
-    for separator in _ENCODED_SEPARATOR.finditer(text):
-        scheme = _scheme_before(text, separator.start())
-        if scheme and is_known(separator[1].lower().removesuffix(".")):
-            starts.append(separator.start() - len(scheme))
+    starts = {*_starts_with_scheme(text, is_known), *_starts_of_bare_hosts(text, is_known)}
+    if "%" in text:
+        for separator in _ENCODED_SEPARATOR.finditer(text):
+            scheme = _scheme_before(text, separator.start())
+            if scheme and is_known(separator[1].lower().removesuffix(".")):
+                starts.add(separator.start() - len(scheme))
     if "msteams:" in text:
-        starts.extend(program.start() for program in _TEAMS_PROGRAM.finditer(text))
-    return sorted(set(starts))
+        starts.update(program.start() for program in _TEAMS_PROGRAM.finditer(text))
+    return sorted(starts)
 
 
 def _starts_with_scheme(text: str, is_known: Callable[[str], bool]) -> Iterator[int]:
@@ -195,9 +203,10 @@ def _scheme_before(text: str, position: int) -> str | None:
 
 def _starts_of_bare_hosts(text: str, is_known: Callable[[str], bool]) -> Iterator[int]:
     for label in _LAST_LABEL.finditer(text):
-        window = text[max(label.end() - _MAX_HOST_LENGTH, 0) : label.end()]
+        end = label.end()
+        window = text[max(end - _MAX_HOST_LENGTH, 0) : end]
         host = window[len(window.rstrip(_HOST_CHARACTERS)) :]
-        start = label.end() - len(host)
+        start = end - len(host)
         before = text[start - 1] if start else " "
         in_href = before == "/" and text[max(start - 3, 0) : start] in {'"//', "'//", "=//"}
         if (before in _BEFORE_BARE_HOST or in_href) and is_known(host.lower()):
@@ -236,9 +245,11 @@ def _anchors(text: str) -> list[tuple[int, int, str]]:
 
 def _quotes(text: str) -> list[tuple[int, int]]:
     """Where quoted history is; what has a mark above it goes on to the end."""
-    marks = [text.find(mark) for mark in _HISTORY_MARKS]
     line = _HISTORY_LINE.search(text)
-    begun = [place for place in (*marks, line.start() if line else -1, _history_after_colon(text)) if place >= 0]
+    places = [line.start() if line else -1, _history_after_colon(text)]
+    if "<" in text:
+        places += [text.find(mark) for mark in _HISTORY_MARKS]
+    begun = [place for place in places if place >= 0]
     quotes = [(min(begun), len(text))] if begun else []
     depth, began = 0, 0
     for tag in _BLOCKQUOTE.finditer(text):

@@ -37,6 +37,8 @@ class Link:
 
     def parameter(self, name: str) -> str | None:
         """The first value of that query parameter that isn't empty, still percent-encoded; its case is ignored."""
+        if not self.query:
+            return None
         for part in self.query.split("&"):
             key, _, value = part.partition("=")
             if value and key.lower() == name.lower():

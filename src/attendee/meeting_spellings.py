@@ -43,7 +43,7 @@ def one_zoom(link: Link) -> Link:
         path = f"/j/{link.parameter('confno') or ''}"
     if match := _ZOOM_ID.fullmatch(path):
         path = match[1] + match[2].replace("-", "")
-    return replace(link, host=host, path=path)
+    return link if path == link.path else replace(link, host=host, path=path)
 
 
 def one_google_meet(link: Link) -> Link:

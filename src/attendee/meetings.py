@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote
 
-from attendee.link_texts import MAX_LINK_LENGTH, FoundLink, LinkText, unescaped
+from attendee.link_texts import MAX_LINK_LENGTH, FoundLink, LinkText, may_hold_link, unescaped
 from attendee.link_wrappers import WRAPPERS, Wrapper, hides_its_target
 from attendee.links import DEFAULT_PORTS, Link, parse_link, with_parents
 from attendee.meeting_services import SERVICES
@@ -24,12 +24,17 @@ _AFTER_LINK = " \t\r\n\f\v\u00a0\u200b\ufeff>)]\"'`.,;:!?*~"
 
 _INNER_SPACE = re.compile(r"[\s\x00-\x1f\x7f]")
 _NEXT_LINK = re.compile(r"(?<!\A)https?://", re.IGNORECASE)
+_SLASHES = re.compile(r"/{2,}")
+_CLIMBS = re.compile(r"(?:\A|/)\.{1,2}(?:/|\Z)")
+_CONTROL = re.compile(r"[\x00-\x1f]")
 _UNSAFE = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9%=+:@/,._~-]")
 _ORIGIN = re.compile(
     r"(?:(?P<scheme>https?)://)?(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::(?P<port>\d{1,5}))?/?",
     re.IGNORECASE | re.ASCII,
 )
 _MAX_PORT = 65_535
+# How the patterns of the table are read.
+_WHOLE = re.ASCII | re.DOTALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,9 @@ class _Place:
         if link.port != self.port:
             return None
         # What is met over https on its own port is written with http by people and by old programs.
-        is_usual = self.scheme == "https" and self.port is None
-        return replace(link, scheme="https") if is_usual else link if link.scheme == self.scheme else None
+        if link.scheme == self.scheme:
+            return link
+        return replace(link, scheme="https") if self.scheme == "https" and self.port is None else None
 
 
 class MeetingLinks:
@@ -87,7 +93,7 @@ class MeetingLinks:
         and then the first by place. Every field may be plain text, HTML or Markdown.
         """
         for text in (*conference, location, body, title):
-            best = self._best(LinkText(text))
+            best = self._best(LinkText(text)) if may_hold_link(text) else None
             if best is not None:
                 return best.url
         return None
@@ -194,7 +200,8 @@ class MeetingLinks:
         if path is None:
             return None
         slash = "/" if link.path.endswith("/") else ""
-        link = replace(link, path=path)
+        if path != link.path:
+            link = replace(link, path=path)
         for host in with_parents(link.host):
             for place in self._places.get(host, ()):
                 admitted = place.admit(link)
@@ -223,13 +230,13 @@ def _normalised(link: Link, place: _Place, *, before_fragment: str) -> MeetingUr
 
 
 def _has_shape(link: Link, shape: Shape, place: _Place) -> bool:
-    if re.fullmatch(shape.path, link.path, re.ASCII | re.DOTALL) is None:
+    if re.fullmatch(shape.path, link.path, _WHOLE) is None:
         return False
     hosts = shape.hosts if shape.hosts and not place.is_extra else (place.host,)
     below = next((host for host in hosts if _is_below(link.host, host)), None)
     if below is None:
         return False
-    if shape.fragment is not None and re.fullmatch(shape.fragment, link.fragment, re.ASCII | re.DOTALL) is None:
+    if shape.fragment is not None and re.fullmatch(shape.fragment, link.fragment, _WHOLE) is None:
         return False
     names = (link.path.split("/")[1], *link.host.removesuffix(below).split(".")) if shape.named else ()
     if any(unquote(name).lower() in PAGES for name in names):
@@ -245,9 +252,9 @@ def _is_below(host: str, domain: str) -> bool:
 def _tidied(path: str) -> str | None:
     """The path without empty segments and what trails it; None if it climbs ("..") or has control characters."""
     plain = unquote(path)
-    if any(segment in {".", ".."} for segment in plain.split("/")) or any(character < " " for character in plain):
+    if _CLIMBS.search(plain) or _CONTROL.search(plain):
         return None
-    return re.sub(r"/{2,}", "/", path).rstrip("/" + _AFTER_LINK)
+    return _SLASHES.sub("/", path).rstrip("/" + _AFTER_LINK)
 
 
 def _escaped(text: str, *, also: str = "") -> str:
