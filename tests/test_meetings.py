@@ -1,6 +1,9 @@
 """Meeting links: which are meetings, what they look like afterwards, and what no text may do to us."""
 
 import base64
+import json
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attendee.link_texts import MAX_LINK_LENGTH
+from attendee.meeting_services import SERVICES
 from attendee.meetings import (
     MAX_WRAPPERS,
     MeetingLinks,
@@ -401,40 +405,21 @@ def test_a_host_of_no_known_service_is_refused() -> None:
         MeetingLinks(extra_hosts=(("zoon", "zoom.example"),))
 
 
-MEGABYTES = 5_000_000
-HOSTILE = [
-    "https://",
-    "https://zoom.us/j/",
-    "https://zoom.us/j/x ",
-    "https://zoom.us/j/1?",
-    "https://www.google.com/url?q=",
-    "https://urldefense.com/v3/__**_",
-    "https%25",
-    "http" + "%25" * 9,
-    "a.",
-    "a-",
-    "a. ",
-    " a.b.c.d.e.f/",
-    "<!--",
-    "<style",
-    "<script>",
-    "<!---->",
-    "<a href=",
-    "&amp;",
-    "&#",
-    "%2525",
-    "_",
-    "((((",
-    "https://teams.microsoft.com/l/meetup-join/%2525253a ",
-    "\x00\ud800",
-]
+DATA = Path(__file__).parent / "data"
+HOSTILE = json.loads((DATA / "hostile_units.json").read_text())
+MEGABYTES = 2_000_000
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_megabytes_of_hostile_text_are_read_through(unit: str) -> None:
-    """Five megabytes of anything come to an end: with quadratic work anywhere this test would take hours."""
+    """Megabytes of anything come to an end: with quadratic work anywhere this test would take hours.
+
+    A personal room in front has everything around it looked at, and loses to nothing: there is no other meeting.
+    """
+    room = "https://zoom.us/my/ana"
     text = unit * (MEGABYTES // len(unit))
     assert find_meeting_url(conference=(), location="", body=text, title="") is None
+    assert find_meeting_url(conference=(), location="", body=f"{room} {text}", title="") == room
     assert normalise_meeting_url(text) is None
 
 
@@ -446,6 +431,43 @@ FRAGMENTS = (
 TEXTS = st.one_of(
     st.text(), st.lists(st.one_of(st.sampled_from(FRAGMENTS.split()), st.text(max_size=2)), max_size=12).map("".join)
 )
+CASES = [json.loads(line) for line in (DATA / "meeting_links.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{number}-{case['source']}" for number, case in enumerate(CASES, 1)])
+def test_the_corpus_is_read_as_a_person_would(case: dict[str, Any]) -> None:
+    """In every case the meeting that a person would click is found, in its one form, and POST /bots takes it so."""
+    fields: dict[str, Any] = {"conference": (), "location": "", "body": "", "title": ""}
+    fields.update({name: value for name, value in case.items() if name in fields})
+    assert find_meeting_url(**fields) == case["expected"]
+    if case["expected"] is not None:
+        taken = normalise_meeting_url(case["expected"])
+        assert taken is not None
+        assert taken.url == case["expected"]
+
+
+def test_the_corpus_is_wide() -> None:
+    """At least 400 cases, no two alike, with meetings of every service that has hosts, and texts without any."""
+    assert len(CASES) >= 400
+    assert len({json.dumps(case, sort_keys=True) for case in CASES}) == len(CASES)
+    expected = [case["expected"] for case in CASES]
+    assert expected.count(None) >= 100
+    services = {service_of(url) for url in expected if url is not None}
+    assert services == {service.name for service in SERVICES if service.hosts}
+
+
+def test_the_services_that_bots_can_join() -> None:
+    """Without a list bots can join them all; with one, the others are refused with a sentence that names them."""
+    assert MeetingLinks().why_not_joinable(ZOOM) is None
+    links = MeetingLinks(joinable=("zoom", "google_meet"))
+    assert links.why_not_joinable(ZOOM) is None
+    assert links.why_not_joinable(TEAMS) == (
+        "The bots here can't join meetings of Microsoft Teams; they can join Google Meet, Zoom."
+    )
+    with pytest.raises(ValueError, match="there is no service 'zoon'"):
+        MeetingLinks(joinable=("zoon",))
+
+
 CONFIGURED = MeetingLinks(extra_hosts=(("sandbox", "http://127.0.0.1:8100"),))
 
 
@@ -481,3 +503,35 @@ def test_any_ending_of_a_link_normalises_to_a_fixed_point(start: str, rest: str)
         assert found.url.isprintable()
         assert " " not in found.url
         assert CONFIGURED.normalise_meeting_url(found.url) == found
+
+
+HOSTS = sorted(host for service in SERVICES for host in service.hosts)
+LABELS = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=8)
+
+
+@given(st.sampled_from(HOSTS), LABELS, st.sampled_from(["/j/1", "/meet/1", "/abc-defg-hij", "/room", "/join?key=1"]))
+def test_no_look_alike_host_is_taken(host: str, label: str, path: str) -> None:
+    """What merely begins, ends or shows with a known host is no meeting, as a link or in a text."""
+    homograph = host.replace("o", "\u043e", 1) if "o" in host else f"\u0430{host}"
+    for odd in (
+        f"https://{host}.{label}.example{path}",
+        f"https://{host}-{label}.example{path}",
+        f"https://{label}.example/{host}{path}",
+        f"https://{host}@{label}.example{path}",
+        f"https://{label}@{host}{path}",
+        f"https://{host}:8443{path}",
+        f"https://{homograph}{path}",
+        f"{homograph}{path}",
+    ):
+        assert service_of(odd) is None
+        assert find_meeting_url(conference=(odd,), location=odd, body=f"<p>{odd}</p>", title=odd) is None
+
+
+@given(TEXTS, st.sampled_from([ZOOM, MEET, TEAMS, WEBEX, "https://zoom.us/my/ana"]), TEXTS)
+def test_what_is_found_is_what_post_bots_takes(before: str, link: str, after: str) -> None:
+    """Whatever stands around links, the one that is found is a meeting link already, and is not changed any more."""
+    found = find_meeting_url(conference=(), location="", body=f"{before} {link} {after}", title="")
+    if found is not None:
+        taken = normalise_meeting_url(found)
+        assert taken is not None
+        assert taken.url == found

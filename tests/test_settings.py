@@ -162,6 +162,15 @@ def test_hosts_of_meetings_between_commas(monkeypatch: pytest.MonkeyPatch) -> No
     )
 
 
+def test_services_of_the_runner_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of services, in any case; one that is none is told of."""
+    monkeypatch.setenv("ATTENDEE_BOT_RUNNER_SERVICES", "zoom, Teams,")
+    assert read_settings().bot_runner_services == ("zoom", "teams")
+    monkeypatch.setenv("ATTENDEE_BOT_RUNNER_SERVICES", "zooom")
+    with pytest.raises(WrongSetting, match=r"^ATTENDEE_BOT_RUNNER_SERVICES .*no service 'zooom'; there are .*zoom"):
+        read_settings()
+
+
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the keys nor the password of the database are in what a log or a debugger shows."""
     key = KeyRing.generate_key()

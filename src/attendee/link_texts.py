@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from string import ascii_letters, digits
 
 MAX_LINK_LENGTH = 8_192
@@ -81,6 +82,9 @@ _WROTE = re.compile(
 _ENDS_LINE = re.compile(r":[ \t]*(?:\r?\n|<|\Z)")
 _HEADERS_REACH = 400
 _NAME_REACH = 100
+# More of them have texts that are no mail, and looking around each is dear.
+_MAX_COLONS = 10_000
+_MAX_SENDERS = 100
 
 _BLOCKQUOTE = re.compile(r"<(/?)blockquote\b", re.IGNORECASE)
 _QUOTED_LINE = re.compile(r"(?:\A|\n|<br ?/?>)[ \t]*>[^\n<]*\Z", re.IGNORECASE)
@@ -189,9 +193,8 @@ def _starts(text: str, is_known: Callable[[str], bool]) -> list[int]:
 def _starts_with_scheme(text: str, is_known: Callable[[str], bool]) -> Iterator[int]:
     position = text.find("://")
     while position >= 0:
-        scheme = _scheme_before(text, position)
         host = _HOST.match(text, position + 3)
-        if scheme and host and is_known(host[0].lower().removesuffix(".")):
+        if host and is_known(host[0].lower().removesuffix(".")) and (scheme := _scheme_before(text, position)):
             yield position - len(scheme)
         position = text.find("://", position + 3)
 
@@ -266,12 +269,15 @@ def _quotes(text: str) -> list[tuple[int, int]]:
 
 
 def _history_after_colon(text: str) -> int:
-    for colon in _COLON.finditer(text):
+    senders = 0
+    for colon in islice(_COLON.finditer(text), _MAX_COLONS):
         at = colon.start()
         before = text[max(at - _NAME_REACH, 0) : at]
         if _ENDS_LINE.match(text, at) and _WROTE.search(before):
             return at
         # The name that a mail program gives the sender's line is short.
-        if _SENDER.search(before[-30:]) and _SENT.search(text, at + 1, at + _HEADERS_REACH):
-            return at
+        if senders < _MAX_SENDERS and _SENDER.search(before[-30:]):
+            senders += 1
+            if _SENT.search(text, at + 1, at + _HEADERS_REACH):
+                return at
     return -1

@@ -67,13 +67,14 @@ class _Place:
 
 
 class MeetingLinks:
-    """The services that we know, and the hosts that an operator adds to them.
+    """The services that we know, the hosts that an operator adds to them, and those that the operator's bots can join.
 
     `extra_hosts` are pairs of a service's name and a host: "video.acme.example" or "video.acme.example:8443", met over
-    https, or an origin such as "http://127.0.0.1:8100". Raises ValueError for a pair that is none of these.
+    https, or an origin such as "http://127.0.0.1:8100". `joinable` are names of services; none means all. Raises
+    ValueError for a pair or name that is none of these.
     """
 
-    def __init__(self, *, extra_hosts: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, *, extra_hosts: Iterable[tuple[str, str]] = (), joinable: Iterable[str] = ()) -> None:
         self._places: dict[str, list[_Place]] = {}
         self._wrappers: dict[str, list[Wrapper]] = {}
         for service in SERVICES:
@@ -84,6 +85,7 @@ class MeetingLinks:
                 self._wrappers.setdefault(host, []).append(wrapper)
         for name, host in extra_hosts:
             self._add(name, host)
+        self._joinable = {name: _service(name).title for name in joinable}
 
     def find_meeting_url(self, *, conference: Sequence[str], location: str, body: str, title: str) -> str | None:
         """The event's meeting link, normalised; None if it has none.
@@ -127,11 +129,16 @@ class MeetingLinks:
         found = self.normalise_meeting_url(url)
         return None if found is None else found.service
 
+    def why_not_joinable(self, url: str) -> str | None:
+        """Why the operator's bots can't join that meeting, as a sentence; None if they can."""
+        name = self.service_of(url)
+        if not self._joinable or name is None or name in self._joinable:
+            return None
+        able = ", ".join(sorted(self._joinable.values(), key=str.casefold))
+        return f"The bots here can't join meetings of {_service(name).title}; they can join {able}."
+
     def _add(self, name: str, origin: str) -> None:
-        service = next((service for service in SERVICES if service.name == name), None)
-        if service is None:
-            known = ", ".join(sorted(service.name for service in SERVICES))
-            raise ValueError(f"there is no service {name!r}; there are {known}")
+        service = _service(name)
         match = _ORIGIN.fullmatch(origin)
         port = int(match["port"]) if match and match["port"] else None
         if match is None or (port is not None and not 0 < port <= _MAX_PORT):
@@ -209,6 +216,14 @@ class MeetingLinks:
                 if found is not None:
                     return found
         return None
+
+
+def _service(name: str) -> Service:
+    for service in SERVICES:
+        if service.name == name:
+            return service
+    known = ", ".join(sorted(service.name for service in SERVICES))
+    raise ValueError(f"there is no service {name!r}; there are {known}")
 
 
 def _normalised(link: Link, place: _Place, *, before_fragment: str) -> MeetingUrl | None:

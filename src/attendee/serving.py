@@ -60,7 +60,7 @@ async def serve(settings: Settings, *, with_worker: bool, tell: Told) -> None:
     """
     with stop_signals() as stop, listening(settings.host, settings.port) as listener:
         async with opened_to_serve(settings) as at_hand, asyncio.TaskGroup() as tasks:
-            meeting_links = MeetingLinks(extra_hosts=settings.meeting_hosts)
+            meeting_links = _meeting_links(settings)
             server = _ApiServer(at_hand, meeting_links, settings=settings)
             tasks.create_task(server.serve([listener]))
             tasks.create_task(server.end_after(stop))
@@ -84,7 +84,7 @@ async def work(settings: Settings, *, tell: Told) -> None:
     with stop_signals() as stop:
         async with opened_to_serve(settings) as at_hand:
             tell("The worker is up. Ctrl-C stops it.")
-            meeting_links = MeetingLinks(extra_hosts=settings.meeting_hosts)
+            meeting_links = _meeting_links(settings)
             address = f"http://{settings.host}:{settings.port}"
             await _work(at_hand, meeting_links, settings=settings, address=address, stop=stop)
 
@@ -277,6 +277,10 @@ def _runner(at_hand: Opened, *, settings: Settings, http: aiohttp.ClientSession,
 def _launch_times(settings: Settings) -> LaunchTimes:
     has_runner = settings.bot_runner != "none"
     return LaunchTimes(timedelta(seconds=settings.bot_launch_lead_seconds) if has_runner else None)
+
+
+def _meeting_links(settings: Settings) -> MeetingLinks:
+    return MeetingLinks(extra_hosts=settings.meeting_hosts, joinable=settings.bot_runner_services)
 
 
 def _intervals(settings: Settings) -> Intervals:

@@ -80,6 +80,12 @@ def _of_known_services(hosts: tuple[tuple[str, str], ...]) -> tuple[tuple[str, s
     return hosts
 
 
+def _names_of_services(names: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in names)
+    MeetingLinks(joinable=names)
+    return names
+
+
 def _keys_that_open(keys: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
     if keys is not None:
         KeyRing([key.get_secret_value() for key in keys])
@@ -187,6 +193,13 @@ class Settings(BaseSettings):
     )
     bot_runner_key: SecretStr | None = Field(
         default=None, description="A bearer token for the fleet, if it wants one; the other server's API key."
+    )
+    bot_runner_services: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_between_commas), AfterValidator(_names_of_services)
+    ] = Field(
+        default=(),
+        description="The meeting services that the runner's bots can join, between commas, such as zoom,teams. Unset, "
+        "they are all.",
     )
     runner_report_url: _HttpAddress | None = Field(
         default=None,

@@ -158,12 +158,13 @@ def new_app(
     clock: Clock = lambda: NOON,
     allow_insecure_webhooks: bool = False,
     launch_times: LaunchTimes = LaunchTimes(None),  # noqa: B008  # it never changes
+    meeting_links: MeetingLinks | None = None,
 ) -> FastAPI:
     return create_app(
         database=database,
         key_ring=key_ring or KeyRing([KeyRing.generate_key()]),
         clock=clock,
-        meeting_links=MeetingLinks(),
+        meeting_links=meeting_links or MeetingLinks(),
         allow_insecure_webhooks=allow_insecure_webhooks,
         intervals=INTERVALS,
         launch_times=launch_times,
@@ -204,11 +205,19 @@ async def served_app(app: ASGIApp) -> AsyncGenerator[str]:
 
 
 @contextlib.asynccontextmanager
-async def served(database_url: str, *, allow_insecure_webhooks: bool = False) -> AsyncGenerator[Served]:
+async def served(
+    database_url: str, *, allow_insecure_webhooks: bool = False, meeting_links: MeetingLinks | None = None
+) -> AsyncGenerator[Served]:
     database = Database(database_url)
     key_ring = KeyRing([KeyRing.generate_key()])
     clock = SetClock()
-    app = new_app(database, key_ring=key_ring, clock=clock, allow_insecure_webhooks=allow_insecure_webhooks)
+    app = new_app(
+        database,
+        key_ring=key_ring,
+        clock=clock,
+        allow_insecure_webhooks=allow_insecure_webhooks,
+        meeting_links=meeting_links,
+    )
     try:
         project_id, key = await new_project(database, key_ring, name="Acme")
         async with served_app(app) as address, aiohttp.ClientSession() as session:

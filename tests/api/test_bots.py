@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from attendee.meetings import MeetingLinks
 from attendee.store import calendars, tables
-from tests.api.serving import LINK, NOON, Client, Served
+from tests.api.serving import LINK, NOON, Client, Served, served
 
 SOON = "2026-11-23T13:00:00.000000Z"
 
@@ -182,6 +183,21 @@ async def test_an_event_that_nobody_can_join_takes_no_bot(
     answer = await client.post("/bots", {"bot_name": "A", "calendar_event_id": event_id})
     assert answer.status == 400
     assert reason in answer.json["error"]
+
+
+async def test_a_meeting_that_no_bot_here_can_join_takes_none(database_url: str) -> None:
+    """400 with the services that are joined, for a link of its own, a change of it, and an event's link alike."""
+    zoom = "https://acme.zoom.us/j/98765432100"
+    refused = {"error": "The bots here can't join meetings of Zoom; they can join Google Meet, Microsoft Teams."}
+    async with served(database_url, meeting_links=MeetingLinks(joinable=("teams", "google_meet"))) as api:
+        event_id = await api.an_event(await api.a_calendar(), meeting_url=zoom)
+        for field, value in (("meeting_url", zoom), ("calendar_event_id", event_id)):
+            answer = await api.client.post("/bots", {"bot_name": "A", field: value})
+            assert (answer.status, answer.json) == (400, refused)
+        made = await api.client.post("/bots", {"bot_name": "A", "meeting_url": LINK, "join_at": SOON})
+        assert made.status == 201, made.raw
+        changed = await api.client.patch(f"/bots/{made.json['id']}", {"meeting_url": zoom})
+        assert (changed.status, changed.json) == (400, refused)
 
 
 async def test_a_bot_for_an_event_under_way_is_due_at_once(api: Served, client: Client) -> None:

@@ -76,6 +76,7 @@ async def create_bot(
         if body.calendar_event_id is not None:
             event = await _event_to_join(tx, body.calendar_event_id, project_id=caller.project_id, now=now)
             calendar_id, meeting_url, join_at = event.calendar_id, event.meeting_url, event.start_time
+            _check_joinable(event.meeting_url, service)
         new = NewBot(
             name=body.bot_name,
             meeting_url=meeting_url,
@@ -270,7 +271,14 @@ def _normalised(meeting_url: str, service: Service) -> str:
     if found is None:
         message = "Must be a meeting link of a service that is known here (Zoom, Google Meet, Teams and others)."
         raise Invalid("meeting_url", message)
+    _check_joinable(found.url, service)
     return found.url
+
+
+def _check_joinable(meeting_url: str, service: Service) -> None:
+    refusal = service.meeting_links.why_not_joinable(meeting_url)
+    if refusal is not None:
+        raise NotAllowed(refusal)
 
 
 def _check_join_at(join_at: datetime | None, *, now: datetime) -> None:
