@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attendee.link_texts import MAX_LINK_LENGTH
+from attendee.link_wrappers import WRAPPERS
 from attendee.meeting_services import SERVICES
 from attendee.meetings import (
     MAX_WRAPPERS,
@@ -454,6 +455,18 @@ def test_the_corpus_is_wide() -> None:
     assert expected.count(None) >= 100
     services = {service_of(url) for url in expected if url is not None}
     assert services == {service.name for service in SERVICES if service.hosts}
+
+
+def test_the_page_of_services_is_that_of_the_table() -> None:
+    """docs/meeting-links.md lists every service and every gateway, and no other."""
+    page = (Path(__file__).parents[1] / "docs" / "meeting-links.md").read_text()
+    rows = [
+        f"| {one.title} | `{one.name}` | {', '.join(one.hosts) or 'by `MEETING_HOSTS` only'} | {one.to_join} |"
+        for one in SERVICES
+    ]
+    assert "\n".join(rows) in page
+    gateways = ", ".join(wrapper.name for wrapper in WRAPPERS)
+    assert f"{gateways}." in page.replace("\n", " ")
 
 
 def test_the_services_that_bots_can_join() -> None:

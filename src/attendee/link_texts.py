@@ -32,7 +32,8 @@ _QUOTED_PRINTABLE = re.compile(r"=(3D|20|C2=A0|E2=80=[89A-F][0-9A-F])")
 
 # A link begins at its scheme, plain or percent-encoded, or at a bare host at the start of a word.
 _SCHEMES = ("https", "http", "zoommtg", "zoomus")
-_TEAMS_PROGRAM = re.compile(r"msteams:/{1,2}(?=l/|meet/|teams\.)", re.IGNORECASE)
+_TEAMS = "msteams"
+_TEAMS_PAGE = re.compile(r":/{1,2}(?:l|meet)/|://teams\.", re.IGNORECASE)
 _HOST = re.compile(r"[a-z0-9.-]{1,253}", re.IGNORECASE | re.ASCII)
 _ENCODED_SEPARATOR = re.compile(
     r"%(?:25){0,4}3a(?:/|%(?:25){0,4}2f){2}(?=([a-z0-9.-]{1,253}))", re.IGNORECASE | re.ASCII
@@ -41,6 +42,8 @@ _LAST_LABEL = re.compile(r"\.[a-z]{2,24}(?=/)", re.IGNORECASE | re.ASCII)
 _HOST_CHARACTERS = ascii_letters + digits + ".-"
 _MAX_HOST_LENGTH = 253
 _BEFORE_BARE_HOST = frozenset(" \t\r\n\f\v\u00a0\u200b\u3000<>([\"'*,:;|\uff1a\uff08\u300c\u3001\u3002\uff0c\uff1b")
+
+_IN_HREF = frozenset({'"//', "'//", "=//"})
 
 # What a link in running text consists of. Letters beyond ASCII end it: Japanese text follows links without a space.
 _LINK_IN_TEXT = re.compile(rf"[A-Za-z0-9%&=?#/:;@.!$*+~_-]{{1,{MAX_LINK_LENGTH + 1}}}")
@@ -137,7 +140,8 @@ class LinkText:
             self._quotes = _quotes(self._text)
         if any(start <= found.start < end for start, end in self._quotes):
             return True
-        return _QUOTED_LINE.search(self._text[max(found.start - _LINE_START_REACH, 0) : found.start]) is not None
+        before = self._text[max(found.start - _LINE_START_REACH, 0) : found.start]
+        return ">" in before and _QUOTED_LINE.search(before) is not None
 
 
 def may_hold_link(text: str) -> bool:
@@ -151,8 +155,10 @@ def unescaped(text: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    text = unescaped(text).replace("\\/", "/")
-    if "=3D" in text and (text.count("=3D") > 1 or _SOFT_BREAK.search(text)):
+    text = unescaped(text)
+    if "\\" in text:
+        text = text.replace("\\/", "/")
+    if "=" in text and "=3D" in text and (text.count("=3D") > 1 or _SOFT_BREAK.search(text)):
         text = _SOFT_BREAK.sub("", text)
         text = _QUOTED_PRINTABLE.sub(lambda code: "=" if code[1] == "3D" else " ", text)
     return text
@@ -179,24 +185,37 @@ def _without_hidden(text: str) -> str:
 
 
 def _starts(text: str, is_known: Callable[[str], bool]) -> list[int]:
-    starts = {*_starts_with_scheme(text, is_known), *_starts_of_bare_hosts(text, is_known)}
+    hosts = _Hosts(is_known)
+    starts = {*_starts_with_scheme(text, hosts), *_starts_of_bare_hosts(text, hosts)}
     if "%" in text:
         for separator in _ENCODED_SEPARATOR.finditer(text):
             scheme = _scheme_before(text, separator.start())
-            if scheme and is_known(separator[1].lower().removesuffix(".")):
+            if scheme and hosts[separator[1]]:
                 starts.add(separator.start() - len(scheme))
-    if "msteams:" in text:
-        starts.update(program.start() for program in _TEAMS_PROGRAM.finditer(text))
     return sorted(starts)
 
 
-def _starts_with_scheme(text: str, is_known: Callable[[str], bool]) -> Iterator[int]:
-    position = text.find("://")
+class _Hosts(dict[str, bool]):
+    """Whether a host is known, as it is written: each is asked for once in a text."""
+
+    def __init__(self, is_known: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._is_known = is_known
+
+    def __missing__(self, host: str) -> bool:
+        self[host] = is_known = self._is_known(host.lower().removesuffix("."))
+        return is_known
+
+
+def _starts_with_scheme(text: str, hosts: _Hosts) -> Iterator[int]:
+    position = text.find(":/")
     while position >= 0:
-        host = _HOST.match(text, position + 3)
-        if host and is_known(host[0].lower().removesuffix(".")) and (scheme := _scheme_before(text, position)):
+        host = _HOST.match(text, position + 3) if text.startswith("/", position + 2) else None
+        if host and hosts[host[0]] and (scheme := _scheme_before(text, position)):
             yield position - len(scheme)
-        position = text.find("://", position + 3)
+        elif text[max(position - len(_TEAMS), 0) : position].lower() == _TEAMS and _TEAMS_PAGE.match(text, position):
+            yield position - len(_TEAMS)
+        position = text.find(":/", position + 2)
 
 
 def _scheme_before(text: str, position: int) -> str | None:
@@ -204,15 +223,15 @@ def _scheme_before(text: str, position: int) -> str | None:
     return next((scheme for scheme in _SCHEMES if before.endswith(scheme)), None)
 
 
-def _starts_of_bare_hosts(text: str, is_known: Callable[[str], bool]) -> Iterator[int]:
+def _starts_of_bare_hosts(text: str, hosts: _Hosts) -> Iterator[int]:
     for label in _LAST_LABEL.finditer(text):
         end = label.end()
         window = text[max(end - _MAX_HOST_LENGTH, 0) : end]
         host = window[len(window.rstrip(_HOST_CHARACTERS)) :]
         start = end - len(host)
         before = text[start - 1] if start else " "
-        in_href = before == "/" and text[max(start - 3, 0) : start] in {'"//', "'//", "=//"}
-        if (before in _BEFORE_BARE_HOST or in_href) and is_known(host.lower()):
+        in_href = before == "/" and text[max(start - 3, 0) : start] in _IN_HREF
+        if (before in _BEFORE_BARE_HOST or in_href) and hosts[host]:
             yield start
 
 
@@ -233,6 +252,8 @@ def _within_marks(text: str, start: int, before: str) -> str | None:
 
 def _anchors(text: str) -> list[tuple[int, int, str]]:
     """Where the text of each HTML link begins and ends, and where the link leads: to another page, that is."""
+    if "<" not in text:
+        return []
     anchors: list[tuple[int, int, str]] = []
     opened: tuple[int, str] | None = None
     for tag in _ANCHOR.finditer(text):
@@ -253,7 +274,13 @@ def _quotes(text: str) -> list[tuple[int, int]]:
     if "<" in text:
         places += [text.find(mark) for mark in _HISTORY_MARKS]
     begun = [place for place in places if place >= 0]
-    quotes = [(min(begun), len(text))] if begun else []
+    return [*_blockquotes(text), *([(min(begun), len(text))] if begun else [])]
+
+
+def _blockquotes(text: str) -> list[tuple[int, int]]:
+    if "<" not in text:
+        return []
+    quotes: list[tuple[int, int]] = []
     depth, began = 0, 0
     for tag in _BLOCKQUOTE.finditer(text):
         if not tag[1]:
