@@ -45,8 +45,11 @@ _BEFORE_BARE_HOST = frozenset(" \t\r\n\f\v\u00a0\u200b\u3000<>([\"'*,:;|\uff1a\u
 
 _IN_HREF = frozenset({'"//', "'//", "=//"})
 
-# What a link in running text consists of. Letters beyond ASCII end it: Japanese text follows links without a space.
-_LINK_IN_TEXT = re.compile(rf"[A-Za-z0-9%&=?#/:;@.!$*+~_-]{{1,{MAX_LINK_LENGTH + 1}}}")
+# What a link in running text consists of. Letters beyond ASCII end it: Japanese text follows links without a space. A
+# Teams link's context may be JSON that nobody has encoded.
+_LINK_IN_TEXT = re.compile(
+    rf"[A-Za-z0-9%&=?#/:;@.!$*+~_-]{{1,{MAX_LINK_LENGTH + 1}}}(?:(?<=context=)\{{[^{{}}<>\s]{{1,500}}\}})?"
+)
 _LINE_BREAK = re.compile(r"[ \t]*\r?\n[ \t]*")
 
 _ANCHOR = re.compile(r"<(?:a\s([^<>]*)>|/a\b)", re.IGNORECASE)
@@ -240,7 +243,8 @@ def _within_marks(text: str, start: int, before: str) -> str | None:
     if before in {'"', "'"}:
         end = text.find(before, start, start + MAX_LINK_LENGTH + 1)
         link = text[start:end]
-        return link if end > 0 and link and not re.search(r"[\s<>\"]", link) else None
+        is_whole = end > 0 and link and not link.endswith("{") and not re.search(r"[\s<>\"]", link)
+        return link if is_whole else None
     if before == "<":
         # As RFC 3986 has it (appendix C), a line break inside of angle brackets is no part of the link.
         end = text.find(">", start, start + MAX_LINK_LENGTH + 1)
