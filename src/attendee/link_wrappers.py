@@ -178,7 +178,7 @@ _SILENT = (
 )
 _SILENT_HOSTS = frozenset(_SILENT.split())
 # A long mixture of letters and digits: the address of a gateway or click counter, which no person would write.
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}", re.ASCII)
+_TOKEN = re.compile(r"[A-Za-z0-9]{16,}", re.ASCII)
 
 
 def hides_its_target(link: Link) -> bool:

@@ -16,6 +16,12 @@ _NUMBER = r"\d{3,20}"
 _WORD = r"[A-Za-z0-9_-]+"
 _GUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
+# Rooms of Jitsi Meet, and of what is built on it, have any name but those of its files.
+_JITSI_ROOM = (
+    r"/(?!(?:about|colibri-ws|conference-request|config\.js|css|favicon\.ico|fonts|http-bind|images|lang|libs|robots\.txt"
+    r"|sounds|static|xmpp-websocket)(?:/|\Z))[^/]+(?:/[^/]+)?"
+)
+
 
 def _room(path: str = r"/[^/]+", hosts: tuple[str, ...] = ()) -> Shape:
     return Shape(path, Kind.ROOM, hosts, named=True)
@@ -104,7 +110,7 @@ SERVICES: tuple[Service, ...] = (
         "jitsi",
         "Jitsi Meet",
         ("meet.jit.si", "meet.ffmuc.net", "meet.systemli.org", "calls.disroot.org", "framatalk.org"),
-        (_room(), _room(r"/[^/]+/[^/]+")),
+        (Shape(_JITSI_ROOM, Kind.ROOM),),
         _ASKED_CODE,
         keeps=("jwt",),
     ),
@@ -228,7 +234,7 @@ SERVICES: tuple[Service, ...] = (
         "8x8",
         "8x8 Meet",
         ("8x8.vc", "meet.8x8.com"),
-        (_room(), _room(r"/[^/]+/[^/]+")),
+        (Shape(_JITSI_ROOM, Kind.ROOM),),
         _ASKED_CODE,
         keeps=("jwt",),
     ),
@@ -333,7 +339,7 @@ SERVICES: tuple[Service, ...] = (
     ),
     Service("cal_video", "Cal Video", ("app.cal.com", "cal.com"), (Shape(rf"/video/{_WORD}"),), _NAME),
     Service("livekit", "LiveKit Meet", ("livekit.io",), (Shape(rf"/rooms/{_WORD}"),), _NAME),
-    Service("kmeet", "kMeet", ("kmeet.infomaniak.com",), (_room(),), _ASKED_CODE, keeps=("jwt",)),
+    Service("kmeet", "kMeet", ("kmeet.infomaniak.com",), (Shape(_JITSI_ROOM, Kind.ROOM),), _ASKED_CODE, keeps=("jwt",)),
     Service(
         "element_call",
         "Element Call",
