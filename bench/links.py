@@ -24,8 +24,8 @@ _WORDS = (
     "who will if no out so said what up about into than them only some could time these may then do first new now such"
 )
 _LINK = "\nJoin the meeting: https://acme.zoom.us/j/98765432100?pwd=Zm9v\n"
-# The worst text, three times as long, may take 4.5 times as long: three, and the noise of so short a measurement.
-_LENGTH, _TIMES_LONGER, _TIMES_DEARER = 1_000_000, 3, 4.5
+# Hostile texts of 250 kB and of 1 MB: four times as long may take six times as long, as so little is measured badly.
+_LENGTH, _TIMES_LONGER, _TIMES_DEARER = 250_000, 4, 6
 
 
 async def measure(surroundings: Surroundings) -> list[Result]:
@@ -76,9 +76,9 @@ def _growth() -> list[Result]:
     slowest, steepest = 0.0, 0.0
     for unit in json.loads((_DATA / "hostile_units.json").read_text()):
         short, long = (_seconds_to_read(unit, length) for length in (_LENGTH, _LENGTH * _TIMES_LONGER))
-        slowest = max(slowest, short)
-        # What takes a millisecond is measured too badly to say how it grows.
-        steepest = max(steepest, long / max(short, 0.005))
+        slowest = max(slowest, long)
+        # What takes a few milliseconds is measured too badly to say how it grows.
+        steepest = max(steepest, long / max(short, 0.01))
     return [
         _row("links: 1 MB of the worst hostile text", "s", [slowest], None),
         _row(
@@ -91,7 +91,7 @@ def _seconds_to_read(unit: str, length: int) -> float:
     # A personal room in front has everything around it looked at.
     text = "https://zoom.us/my/ana " + unit * (length // len(unit))
     return min(
-        _cpu_seconds(lambda: find_meeting_url(conference=(), location="", body=text, title="")) for _ in range(2)
+        _cpu_seconds(lambda: find_meeting_url(conference=(), location="", body=text, title="")) for _ in range(3)
     )
 
 
