@@ -32,7 +32,7 @@ bench: $(installed) ## Measure the budgets, in some minutes (ONLY="quiet idle": 
 	@tests/install-postgresql
 	@.venv/bin/python -m bench $(ONLY) $(if $(JSON),--json $(JSON))
 
-links: $(installed) ## Find meeting links in the corpus: precision, recall and speed, in half a minute.
+links: $(installed) ## Find meeting links in the corpus: precision, recall and speed, in a minute.
 	@.venv/bin/python -m bench links
 
 lock: $(installed) ## Pin the newest versions that pyproject.toml allows in requirements.lock.

@@ -24,8 +24,9 @@ _WORDS = (
     "who will if no out so said what up about into than them only some could time these may then do first new now such"
 )
 _LINK = "\nJoin the meeting: https://acme.zoom.us/j/98765432100?pwd=Zm9v\n"
-# Hostile texts of 250 kB and of 1 MB: four times as long may take six times as long, as so little is measured badly.
-_LENGTH, _TIMES_LONGER, _TIMES_DEARER = 250_000, 4, 6
+# Hostile texts of 62.5 kB and of 1 MB. A text 16 times as long would cost 256 times as much if anything were quadratic;
+# twice what is linear is left to caches that no longer hold it, and to so little being measured badly.
+_LENGTH, _TIMES_LONGER, _TIMES_DEARER = 62_500, 16, 32
 
 
 async def measure(surroundings: Surroundings) -> list[Result]:
