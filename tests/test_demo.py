@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from rich.console import Console
 
-from attendee.demo.application import ConsentForm
 from attendee.demo.stage import Stage, StepFailed
+from attendee.demo.visitor import ConsentForm
 from attendee.startup import CannotStart
 from tests.command_line import CommandLine
 
@@ -50,28 +50,32 @@ def test_the_story_is_told(attendee: CommandLine) -> None:
     for words in (
         "Ada Lind gave consent on Google's page",
         "Mia Berg gave consent on Microsoft's page",
-        "Both calendars are connected",
+        "the calendar is connected (cal_",
+        "Notetaker",
         "events of Ada Lind's",
         "events of Mia Berg's",
-        "bots are scheduled",
+        "Ada Lind wants notes of all meetings",
+        "Mia Berg picked meetings of this week",
         "Ada Lind moved",
         "Mia Berg moved one “Team sync” of the series",
         "its bot joins at",
         "Ada Lind cancelled",
         "Mia Berg deleted another “Team sync”; its bot is gone",
         "the calendar is disconnected (consent_revoked)",
-        "the calendar is connected again",
+        "the calendar is connected again, and ",
     ):
         assert words in told
     assert (_left_in(attendee.directory), _processes_in(attendee.directory)) == ([], [])
 
 
-def test_service_and_sandbox_stay_up(attendee: CommandLine) -> None:
-    """Without `--once` both stay up, on other ports if theirs are taken, and Ctrl-C ends it all with status 0."""
-    with _taken(8000), _taken(8100), attendee.running("demo") as demo:
+def test_everything_stays_up(attendee: CommandLine) -> None:
+    """Without `--once` all three stay up, on other ports if theirs are taken; Ctrl-C ends them with status 0."""
+    with _taken(8000), _taken(8100), _taken(8200), attendee.running("demo") as demo:
         said = demo.hears("Ctrl-C ends it.")
         assert "Port 8100 is in use, so the sandbox takes " in said
         assert "Port 8000 is in use, so the service takes " in said
+        assert "Port 8200 is in use, so the example takes " in said
+        assert "sign in as Ada Lind or Mia Berg" in said
         assert "/people/ada.lind" in said
         assert "/people/mia" in said
         assert "/docs" in said
@@ -115,7 +119,7 @@ async def test_process_that_ends_is_told_of(tmp_path: Path) -> None:
         lost = asyncio.create_task(stage.lost_process())
         with socket.create_server(("127.0.0.1", 0)) as taken:
             stage.start("sandbox", ATTENDEE_SANDBOX_PORT=str(taken.getsockname()[1]))
-            assert "`attendee sandbox` ended: attendee: Port" in await lost
+            assert "`sandbox` ended: attendee: Port" in await lost
         await stage.end()
 
 

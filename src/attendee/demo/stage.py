@@ -1,4 +1,4 @@
-"""What the story is played on: the sandbox and the service as two processes, and a terminal that tells each step."""
+"""What the story is played on: sandbox, service and example application as processes, and a terminal that tells."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,10 @@ from yarl import URL
 from attendee.startup import CannotStart
 
 _HOST = "127.0.0.1"
-_USUAL_PORTS = {"sandbox": 8100, "service": 8000}
+_USUAL_PORTS = {"sandbox": 8100, "service": 8000, "example": 8200}
+_SETTINGS = ("ATTENDEE_", "NOTETAKER_", "GOOGLE_CLIENT_", "MICROSOFT_CLIENT_", "SANDBOX_")
+# Beside the package in a checkout; an installed package has no examples.
+_EXAMPLE = Path(__file__).parents[3] / "examples" / "notetaker"
 # A slow machine needs seconds to start a process; everything else happens within two.
 _STEP_SECONDS = 30
 _END_SECONDS = 10
@@ -43,17 +46,22 @@ async def until(look: Callable[[], Awaitable[_Seen | None]]) -> _Seen:
 class Stage:
     """Starts processes in a directory of their own, and ends every one of them.
 
-    Nothing of our surroundings gets in: no `ATTENDEE_` variable, no `.env`, no database but the one that is made here.
+    Nothing of our surroundings gets in: no setting of the service or of the example, no `.env`, no database but those
+    that are made here. Raises CannotStart where there is no example application.
     """
 
     def __init__(self, directory: Path, console: Console, http: aiohttp.ClientSession) -> None:
+        if not _EXAMPLE.is_dir():
+            raise CannotStart(
+                "The demo shows an example application that only the source tree has: run `make demo` in a clone of it."
+            )
         self.console = console
         self.http = http
-        self.sandbox_url = self.service_url = ""
+        self.sandbox_url = self.service_url = self.example_url = self.key = ""
         self.is_told = False
         self._directory = directory
         self._environment = {
-            name: value for name, value in os.environ.items() if not name.upper().startswith("ATTENDEE_")
+            name: value for name, value in os.environ.items() if not name.upper().startswith(_SETTINGS)
         } | {"ATTENDEE_DATA_DIR": str(directory / "data")}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -106,6 +114,54 @@ class Stage:
         await until(lambda: self._answers(f"{self.service_url}/readyz"))
         return f"The service runs at {self.service_url}, on SQLite in a temporary directory"
 
+    async def start_example(self) -> str:
+        """The example application, with a project of its own at the service."""
+        port = self._port("example")
+        self.example_url = f"http://{_HOST}:{port}"
+        project = await self.run("projects", "create", "demo")
+        key, webhook = await asyncio.gather(
+            self.run("keys", "create", "--project", project["name"]),
+            self.run(
+                *("webhooks", "create", "--project", project["name"], "--url", f"{self.example_url}/webhooks"),
+                *("--trigger", "calendar.events_update", "--trigger", "calendar.state_change"),
+                *("--trigger", "bot.state_change"),
+            ),
+        )
+        self.key = key["key"]
+        self._start(
+            "notetaker",
+            (sys.executable, "-m", "notetaker"),
+            PYTHONPATH=str(_EXAMPLE),
+            NOTETAKER_PORT=str(port),
+            ATTENDEE_URL=self.service_url,
+            ATTENDEE_API_KEY=self.key,
+            ATTENDEE_WEBHOOK_SECRET=webhook["secret"],
+            SANDBOX_URL=self.sandbox_url,
+        )
+        await until(lambda: self._answers(f"{self.example_url}/"))
+        return f"The example application, Notetaker, runs at {self.example_url}, with a key to the API and a webhook"
+
+    async def ask_service(self, method: str, path: str, body: Any = None) -> Any:
+        """What the service answers; None where that is 404. Raises StepFailed for any other refusal."""
+        headers = {"Authorization": f"Token {self.key}"}
+        async with self.http.request(method, f"{self.service_url}/api/v1{path}", json=body, headers=headers) as answer:
+            if answer.status == 404:
+                return None
+            text = await answer.text()
+            if answer.status >= 400:
+                raise StepFailed(f"{method} {path} was answered with {answer.status}: {text}")
+            return json.loads(text) if text else {}
+
+    async def everything(self, path: str) -> Sequence[Any]:
+        """All results of a list of the service's, page by page."""
+        results: list[Any] = []
+        while True:
+            page = await self.ask_service("GET", path)
+            results += page["results"]
+            if page["next"] is None:
+                return results
+            path = page["next"].removeprefix(f"{self.service_url}/api/v1")
+
     async def run(self, *arguments: str) -> Any:
         """What a short command prints as JSON. Raises StepFailed with its complaint."""
         process = await asyncio.create_subprocess_exec(
@@ -133,7 +189,7 @@ class Stage:
             for name, process in self._processes.items():
                 if process.poll() is not None:
                     said = self._log(name).read_text(errors="replace").strip().splitlines()
-                    return f"`attendee {name}` ended: {said[-1] if said else f'status {process.returncode}'}"
+                    return f"`{name}` ended: {said[-1] if said else f'status {process.returncode}'}"
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def end(self) -> None:
@@ -149,10 +205,14 @@ class Stage:
             process.wait()
 
     def start(self, command: str, **settings: str) -> None:
-        with self._log(command).open("wb") as log:
+        """A command of ours that stays up."""
+        self._start(command, _command(command), **settings)
+
+    def _start(self, name: str, command: Sequence[str], **settings: str) -> None:
+        with self._log(name).open("wb") as log:
             # Not asyncio's: nothing may come between the start of a process and the note that it is to be ended.
-            self._processes[command] = subprocess.Popen(  # noqa: S603  # our own program, with our own arguments
-                _command(command),
+            self._processes[name] = subprocess.Popen(  # noqa: S603  # our own programs, with our own arguments
+                command,
                 cwd=self._directory,
                 env=self._environment | settings,
                 stdin=subprocess.DEVNULL,
@@ -181,8 +241,8 @@ class Stage:
         except aiohttp.ClientConnectionError:
             return None
 
-    def _log(self, command: str) -> Path:
-        return self._directory / f"{command}.log"
+    def _log(self, name: str) -> Path:
+        return self._directory / f"{name}.log"
 
 
 def _command(*arguments: str) -> tuple[str, ...]:

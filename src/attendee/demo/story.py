@@ -1,14 +1,13 @@
-"""The story: two users connect a calendar each, bots follow its events, one of them withdraws consent.
+"""The story: two users of the example application connect a calendar each, bots follow its events, consent is revoked.
 
-Every step is asked of the service over REST, or heard from it by webhook, before it is told.
+Every step is asked of the service over REST, and seen in the application, before it is told.
 """
 
 import asyncio
-import json
 import signal
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,10 +17,10 @@ import aiohttp
 from rich.console import Console
 from rich.markup import escape
 
-from attendee import clock
-from attendee.demo.application import GOOGLE, MICROSOFT, Application, Webhook, running_application
 from attendee.demo.stage import Stage, StepFailed
-from attendee.demo.user import AHEAD, User
+from attendee.demo.user import User
+from attendee.demo.visitor import Visitor
+from attendee.model import Platform
 from attendee.startup import CannotStart
 
 _INTERRUPTED = 130
@@ -76,10 +75,12 @@ async def _play(stage: Stage, *, once: bool) -> int:
     stage.console.print("\n[bold]attendee[/]: calendars in sync, and bots that follow their events\n")
     await stage.tell("The sandbox starts", stage.start_sandbox)
     await stage.tell("The service starts", stage.start_service)
-    async with running_application(
-        stage.http, service_url=stage.service_url, sandbox_url=stage.sandbox_url
-    ) as application:
-        story = Story(stage, application)
+    await stage.tell("The example application starts", stage.start_example)
+    async with AsyncExitStack() as leaving:
+        visitors = [Visitor(stage.example_url) for _ in range(2)]
+        for visitor in visitors:
+            leaving.push_async_callback(visitor.close)
+        story = Story(stage, *visitors)
         for title, step in story.steps():
             await stage.tell(title, step)
         stage.is_told = True
@@ -92,21 +93,19 @@ async def _play(stage: Stage, *, once: bool) -> int:
 class Story:
     """Two users, one at each platform, and what becomes of their calendars."""
 
-    def __init__(self, stage: Stage, application: Application) -> None:
+    def __init__(self, stage: Stage, ada: Visitor, mia: Visitor) -> None:
         self._stage = stage
-        self._application = application
-        self._ada = User(stage, application, at=GOOGLE)
-        self._mia = User(stage, application, at=MICROSOFT)
+        self._ada = User(stage, ada, Platform.GOOGLE)
+        self._mia = User(stage, mia, Platform.MICROSOFT)
         self._users = (self._ada, self._mia)
 
     def steps(self) -> Sequence[tuple[str, Callable[[], Awaitable[str]]]]:
         return (
-            ("An application gets its project", self.set_up),
             ("A user at Google gives consent", self.consent_at_google),
             ("A user at Microsoft gives consent", self.consent_at_microsoft),
-            ("The calendars are connected", self.connect),
             ("The events are synced", self.sync),
-            ("Bots are scheduled", self.schedule),
+            ("Bots are scheduled for all meetings", self.schedule_all),
+            ("Bots are scheduled one by one", self.schedule_each),
             ("An event is moved", self.move),
             ("An occurrence is moved", self.move_occurrence),
             ("An event is cancelled", self.cancel),
@@ -115,31 +114,13 @@ class Story:
             ("Consent is given again", self.reconnect),
         )
 
-    async def set_up(self) -> str:
-        project = await self._stage.run("projects", "create", "demo")
-        key, webhook = await asyncio.gather(
-            self._stage.run("keys", "create", "--project", project["name"]),
-            self._stage.run(
-                *("webhooks", "create", "--project", project["name"], "--url", f"{self._application.url}/webhooks"),
-                *("--trigger", "calendar.events_update", "--trigger", "calendar.state_change"),
-            ),
-        )
-        self._application.key = key["key"]
-        self._application.webhook_secret = webhook["secret"]
-        return "An application has a project, a key to the API, and a webhook"
-
     async def consent_at_google(self) -> str:
-        await self._ada.consent()
-        return f"{self._ada.name} gave consent on Google's page; the application has a refresh token"
+        await self._ada.sign_in()
+        return _connected(self._ada, at="Google")
 
     async def consent_at_microsoft(self) -> str:
-        await self._mia.consent()
-        return f"{self._mia.name} gave consent on Microsoft's page; the application has a refresh token"
-
-    async def connect(self) -> str:
-        await asyncio.gather(*(user.connect() for user in self._users))
-        ids = " and ".join(user.calendar_id for user in self._users)
-        return f"Both calendars are connected ([dim]{ids}[/]), and webhooks say that they have news"
+        await self._mia.sign_in()
+        return _connected(self._mia, at="Microsoft")
 
     async def sync(self) -> str:
         linked = [await user.read_events() for user in self._users]
@@ -149,10 +130,13 @@ class Story:
         ]
         return f"The events are synced: {'; '.join(told)}"
 
-    async def schedule(self) -> str:
-        await asyncio.gather(*(user.schedule_bots() for user in self._users))
-        count = sum(len(user.bots) for user in self._users)
-        return f"{count} bots are scheduled, one for each meeting of the next {AHEAD.days} days"
+    async def schedule_all(self) -> str:
+        await self._ada.want_all()
+        return f"{self._ada.name} wants notes of all meetings: {len(self._ada.bots)} bots are scheduled for four weeks"
+
+    async def schedule_each(self) -> str:
+        await self._mia.want_each_of_the_week()
+        return f"{self._mia.name} picked meetings of this week: {len(self._mia.bots)} bots are scheduled for them"
 
     async def move(self) -> str:
         event = self._ada.single_meetings()[-1]
@@ -182,33 +166,26 @@ class Story:
         return f"{self._ada.name} revoked consent; {told}, {self._mia.name}'s {after[1]} stay"
 
     async def reconnect(self) -> str:
-        await self._ada.consent_again()
-        return f"{self._ada.name} gave consent again; the calendar is connected again"
+        count = await self._ada.reconnect()
+        return f"{self._ada.name} gave consent again; the calendar is connected again, and {count} bots are scheduled"
 
     async def stay(self) -> None:
-        """Tells of webhooks as they arrive, for as long as nobody interrupts."""
-        console = self._stage.console
-        console.print("\nService and sandbox stay up. Open these addresses:\n")
+        """Leaves everything to whoever opens the addresses, until somebody interrupts."""
+        console, sandbox_url = self._stage.console, self._stage.sandbox_url
+        people = " or ".join(user.name for user in self._users)
+        console.print("\nEverything stays up. Open these addresses:\n")
+        console.print(f"  {self._stage.example_url}  [dim]sign in as {people}, and switch notes on and off[/]")
         for user in self._users:
-            page = f"{self._stage.sandbox_url}/people/{quote(user.email)}"
-            console.print(f"  {page}  [dim]{user.name}'s calendar: change it, and hear of it below[/]")
-        console.print(f"  {self._stage.service_url}/docs  [dim]the API; its key is[/] Token {self._application.key}")
+            page = f"{sandbox_url}/people/{quote(user.email)}"
+            console.print(f"  {page}  [dim]{user.name}'s calendar: change it, and see the other page follow[/]")
+        console.print(f"  {self._stage.service_url}/docs  [dim]the API; its key is[/] Token {self._stage.key}")
         console.print("\nCtrl-C ends it.\n")
-        names = {user.calendar_id: user.name for user in self._users}
-        while True:
-            webhook = await self._application.webhook(lambda _: True)
-            at = clock.now().astimezone(self._ada.zone)
-            whose = names.get(webhook["calendar_id"], "")
-            console.print(f"  [dim]{at:%H:%M:%S}[/]  {whose}  {webhook['trigger']}  [dim]{escape(_detail(webhook))}[/]")
+        await asyncio.Event().wait()
+
+
+def _connected(user: User, *, at: str) -> str:
+    return f"{user.name} gave consent on {at}'s page; the calendar is connected ([dim]{user.calendar_id}[/])"
 
 
 def _title(event: Any) -> str:
     return f"“{escape(event['name'])}”"
-
-
-def _detail(webhook: Webhook) -> str:
-    data = webhook["data"]
-    if "events" in data:
-        counts = [f"{len(ids)} {what}" for what, ids in data["events"].items() if isinstance(ids, list) and ids]
-        return ", ".join(counts) or "no event has changed"
-    return json.dumps(data["connection_failure_data"] or data["state"])
