@@ -180,7 +180,9 @@ class Store:
                     "user_id": user.id,
                     "name": event["name"] or "(no title)",
                     "all_day": event["all_day"],
-                    "guests": ", ".join(one["name"] or one["email"] for one in event["attendees"]),
+                    "guests": ", ".join(
+                        one["name"] or one["email"] for one in event["attendees"] if one["email"] != user.email
+                    ),
                     "bot_id": bot and bot["id"],
                     "bot_state": bot and bot["state"],
                 }
