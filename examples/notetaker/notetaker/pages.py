@@ -50,8 +50,7 @@ class Day:
 
 def render(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
     """The page; 304 if it is what the browser has already, which asks every second."""
-    common = {"zone": _zone(request).key, "session": None, "has_pending": False}
-    html = _templates.get_template(template).render({**common, **values})
+    html = _templates.get_template(template).render({"zone": _zone(request).key, "session": None, **values})
     tag = f'"{hashlib.sha256(html.encode()).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if status == 200 and request.headers.get("If-None-Match") == tag:

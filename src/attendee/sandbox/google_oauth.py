@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import secrets
 from datetime import timedelta
 from urllib.parse import parse_qsl
@@ -155,8 +156,8 @@ class GoogleOAuth:
 
 
 def account_number(email: str) -> str:
-    """The number by which Google knows the account; the same for the same address."""
-    return str(10**20 + int.from_bytes(email.encode()[-8:].rjust(8, b"\0")))
+    """The number by which Google knows the account: the same for the same address, and nobody else's."""
+    return str(10**20 + int.from_bytes(hashlib.sha256(email.encode()).digest()[:8]))
 
 
 def token_fault_answer(fault: Fault) -> Response:
