@@ -99,7 +99,7 @@ def sandbox() -> None:
 
 @app.command()
 def demo(*, once: Annotated[bool, typer.Option("--once", help="End with status 0 after the story.")] = False) -> None:
-    """Run the service and the sandbox together, and show what the service does for its users."""
+    """Run service, sandbox and an example application together, and show what the service does for its users."""
     raise typer.Exit(_run(tell_story(once=once)))
 
 
