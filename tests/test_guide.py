@@ -10,6 +10,7 @@ import pytest
 
 from attendee.model import CalendarId, DisconnectCode
 from attendee.sandbox.seed import seed_week
+from notetaker.pages import FAILURES
 from tests.notetaker.running import Running, running
 
 _ROOT = Path(__file__).parent.parent
@@ -120,8 +121,9 @@ async def test_webhook_is_shown_as_it_is(notetaker: Running) -> None:
 
 
 def test_every_reason_to_disconnect_is_explained() -> None:
-    """Each code has its own section with cause and cure, and no other word has one."""
+    """Each code has its own section with cause and cure, and words for users in the example; no other word has."""
     text = _PAGES[1].read_text()
     sections = re.findall(r"^### `(\w+)`\n(.+?)(?=^#)", text, re.MULTILINE | re.DOTALL)
     assert {name for name, _ in sections} == set(DisconnectCode)
+    assert FAILURES.keys() == set(DisconnectCode)
     assert [name for name, said in sections if "**Cause.**" not in said or "**Cure.**" not in said] == []

@@ -8,7 +8,6 @@ from datetime import timedelta
 from notetaker import webhooks
 from notetaker.bots import arrange_bots
 from notetaker.office import Office
-from notetaker.service import ServiceRefused, ServiceTrouble
 
 logger = logging.getLogger(__name__)
 
@@ -40,5 +39,5 @@ async def work_off(office: Office) -> None:
             office.store.settle_delivery(delivery, now=office.now())
     try:
         await arrange_bots(office)
-    except (ServiceRefused, ServiceTrouble) as trouble:
-        logger.warning("Bots could not be arranged, which is tried again: %s", trouble)
+    except Exception:
+        logger.exception("Bots could not be arranged; it is tried again.")

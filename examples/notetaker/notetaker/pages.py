@@ -23,6 +23,17 @@ _WEEKS = 4
 _ZONE_COOKIE = "zone"
 _YEAR_SECONDS = 365 * 24 * 3600
 _ZONES = frozenset(available_timezones())
+# What users are told, by the service's word for why their calendar is disconnected.
+FAILURES = {
+    "consent_revoked": "You withdrew our access, or it has ended.",
+    "reauth_required": "You are asked to sign in again.",
+    "scope_missing": "We may not read your calendar: please leave its box ticked this time.",
+    "account_gone": "The account no longer exists, or is disabled: please connect another one.",
+    "mailbox_unavailable": "The account has no calendar that we could read.",
+    "calendar_not_found": "The calendar was deleted, or is no longer shared with you.",
+    "blocked_by_admin": "Your organisation does not let us read it: please ask your admin to allow this app.",
+    "client_invalid": "Something is wrong on our side, and we are at it.",
+}
 _templates = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -71,6 +82,7 @@ async def show_week(request: Request, week: int = 0) -> Response:
         request,
         "week.html",
         session=session,
+        failure=FAILURES.get(session.user.failure_code or "", ""),
         days=days,
         week=week,
         weeks=_WEEKS,

@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS users (
     calendar_id TEXT UNIQUE,
     calendar_state TEXT NOT NULL DEFAULT 'connecting'
         CHECK (calendar_state IN ('connecting', 'connected', 'disconnected')),
-    trouble TEXT,                    -- why it is disconnected, in the service's words
+    failure_code TEXT,               -- why it is disconnected, in the service's word for it
     synced_until TEXT,               -- the largest updated_at that this application has seen of the calendar
     takes_all INTEGER NOT NULL DEFAULT 0,
     UNIQUE (platform, account)

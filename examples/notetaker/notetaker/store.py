@@ -32,7 +32,7 @@ class User:
     name: str
     calendar_id: str | None
     calendar_state: str
-    trouble: str | None
+    failure_code: str | None
     synced_until: str | None
     takes_all: bool
 
@@ -130,7 +130,7 @@ class Store:
             INSERT INTO users (platform, account, email, name, calendar_id) VALUES (?, ?, ?, ?, ?)
             ON CONFLICT (platform, account) DO UPDATE SET
                 email = excluded.email, name = excluded.name, calendar_id = excluded.calendar_id,
-                calendar_state = 'connecting', trouble = NULL,
+                calendar_state = 'connecting', failure_code = NULL,
                 synced_until = CASE WHEN calendar_id = excluded.calendar_id THEN synced_until END
             RETURNING id"""
         with self._transaction():
@@ -148,11 +148,11 @@ class Store:
         return None if row is None else _user(row)
 
     def mark_connected(self, user: User) -> None:
-        self._db.execute("UPDATE users SET calendar_state = 'connected', trouble = NULL WHERE id = ?", (user.id,))
+        self._db.execute("UPDATE users SET calendar_state = 'connected', failure_code = NULL WHERE id = ?", (user.id,))
 
-    def mark_disconnected(self, user: User, *, trouble: str) -> None:
-        query = "UPDATE users SET calendar_state = 'disconnected', trouble = ? WHERE id = ?"
-        self._db.execute(query, (trouble, user.id))
+    def mark_disconnected(self, user: User, *, code: str) -> None:
+        query = "UPDATE users SET calendar_state = 'disconnected', failure_code = ? WHERE id = ?"
+        self._db.execute(query, (code, user.id))
 
     def take_all(self, user: User, *, wanted: bool) -> None:
         self._db.execute("UPDATE users SET takes_all = ? WHERE id = ?", (wanted, user.id))

@@ -77,9 +77,10 @@ async def handle_calendar_state_change(office: Office, delivery: Json) -> None:
         return
     calendar = await office.service.find_calendar(delivery["calendar_id"])
     if calendar is None:
-        office.store.mark_disconnected(user, trouble="The service no longer has this calendar.")
+        office.store.mark_disconnected(user, code="calendar_not_found")
     elif calendar["state"] == "disconnected":
-        office.store.mark_disconnected(user, trouble=calendar["connection_failure_data"]["error"])
+        # `error` beside it is for whoever runs this application; what to tell users is up to it, by the code.
+        office.store.mark_disconnected(user, code=calendar["connection_failure_data"]["code"])
     # The bots of all its events are gone, and no event has changed by that: so all are read, and their bots with them.
     await _fetch_events(office, user, updated_after=None)
 

@@ -17,8 +17,8 @@ class Visitor:
 
     def __init__(self, application_url: str) -> None:
         self._url = application_url
-        # Addresses instead of names are cookies' business only when one says so. Every request has a connection of its
-        # own, so that the servers can end without waiting for us.
+        # `unsafe` takes cookies of addresses such as 127.0.0.1 too. Every request has a connection of its own, so that
+        # the servers can end without waiting for us.
         self._http = aiohttp.ClientSession(
             cookie_jar=aiohttp.CookieJar(unsafe=True), connector=aiohttp.TCPConnector(force_close=True), trust_env=False
         )
