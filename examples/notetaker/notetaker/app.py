@@ -1,6 +1,7 @@
 """The application put together."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from notetaker.service import Service, ServiceRefused, ServiceTrouble
 from notetaker.sessions import NotSignedIn
 from notetaker.settings import Settings
 from notetaker.store import Store
+
+logger = logging.getLogger(__name__)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 # Pages load nothing from elsewhere, run no script but ours, and are shown in nobody's frame.
@@ -78,7 +81,8 @@ async def _show_refused_login(request: Request, refused: Exception) -> Response:
     return render(request, "problem.html", status=400, problem=str(refused))
 
 
-async def _show_trouble(request: Request, _: Exception) -> Response:
+async def _show_trouble(request: Request, trouble: Exception) -> Response:
+    logger.error("%s was not answered well: %r", request.url.path, trouble)
     return render(request, "problem.html", status=502, problem="Something is not answering. Please try again soon.")
 
 
