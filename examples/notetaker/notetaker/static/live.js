@@ -3,11 +3,12 @@
 
 const LOOK_AGAIN_MILLISECONDS = 1000;
 
+const isWeek = document.querySelector(".everything") !== null;
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const zoneCookie = `zone=${encodeURIComponent(zone)}`;
 if (zone && !document.cookie.split("; ").includes(zoneCookie)) {
   document.cookie = `${zoneCookie}; path=/; max-age=31536000; samesite=lax`;
-  if (document.cookie.includes(zoneCookie)) location.reload();
+  if (isWeek && document.cookie.includes(zoneCookie)) location.reload();
 }
 
 let tag = null;
@@ -45,4 +46,4 @@ document.addEventListener("submit", async (event) => {
   }
 });
 
-if (document.querySelector(".everything")) setTimeout(look, LOOK_AGAIN_MILLISECONDS);
+if (isWeek) setTimeout(look, LOOK_AGAIN_MILLISECONDS);
