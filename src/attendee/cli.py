@@ -4,8 +4,8 @@ import asyncio
 import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import asdict
-from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 import typer
@@ -16,27 +16,29 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee import __version__, clock, logs, serving, startup
-from attendee.api import targets
 from attendee.clock import written
 from attendee.demo.story import tell_story
 from attendee.doctor import Finding, Verdict, examine
-from attendee.errors import Invalid, NotFound
-from attendee.model import Trigger
+from attendee.errors import Invalid, NotAllowed, NotFound
+from attendee.model import Role, Trigger
 from attendee.sandbox.app import SandboxServer
 from attendee.sandbox.microsoft_seed import seed_microsoft_week
 from attendee.sandbox.seed import seed_week
 from attendee.sandbox.world import World
 from attendee.settings import Settings, read_settings
 from attendee.startup import CannotStart, Opened
-from attendee.store import projects, subscriptions
+from attendee.store import links, projects, subscriptions, users
 from attendee.store.columns import KeyRing
 from attendee.store.projects import ApiKey, Project
 from attendee.store.subscriptions import NewSubscription, Subscription
+from attendee.store.users import User
+from attendee.webhooks import targets
 
 _Result = TypeVar("_Result")
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 _OfProject = Annotated[str, typer.Option("--project", metavar="NAME", help="The project's name.")]
+_Email = Annotated[str, typer.Argument(metavar="EMAIL")]
 _OfProjectOrAll = Annotated[
     str | None, typer.Option("--project", metavar="NAME", help="Only this project's; without it, all.")
 ]
@@ -50,10 +52,12 @@ app = _group("Keeps Google and Microsoft calendars in sync and sends meeting bot
 projects_app = _group("Projects: each has its own keys, calendars, bots and webhooks.")
 keys_app = _group("Keys to the API.")
 webhooks_app = _group("Where a project is told of what happens.")
+users_app = _group("Those who sign in to the dashboard.")
 encryption_app = _group("Keys that encrypt the stored secrets.")
 app.add_typer(projects_app, name="projects")
 app.add_typer(keys_app, name="keys")
 app.add_typer(webhooks_app, name="webhooks")
+app.add_typer(users_app, name="users")
 app.add_typer(encryption_app, name="encryption")
 
 
@@ -231,7 +235,7 @@ def create_webhook(
             owner = await _project(tx, project)
             subscription = await subscriptions.create(tx, new, project_id=owner.id, now=clock.now())
             # The oldest: while secrets rotate it is the one behind X-Webhook-Signature.
-            secret, *_ = await projects.live_secrets(tx, owner.id, key_ring=at_hand.key_ring)
+            secret, *_ = await projects.live_secrets(tx, owner.id, key_ring=at_hand.key_ring, now=clock.now())
             return subscription, secret
 
     subscription, secret = _run_short(work)
@@ -276,6 +280,108 @@ def delete_webhook(webhook_id: Annotated[str, typer.Argument(metavar="ID")], *, 
 
     _run_short(work)
     _show({"id": webhook_id, "deleted": True}, f"{webhook_id} is deleted.", as_json=as_json)
+
+
+@webhooks_app.command("rotate-secret")
+def rotate_secret(
+    *,
+    project: _OfProject,
+    overlap_hours: Annotated[
+        int,
+        typer.Option(
+            "--overlap-hours", min=0, max=720, help="How long the old secret signs too; 0 if it must not, from now on."
+        ),
+    ] = 24,
+    as_json: _AsJson = False,
+) -> None:
+    """Give a project another signing secret. Prints it."""
+
+    async def work(at_hand: Opened) -> str:
+        async with at_hand.database.transaction() as tx:
+            owner = await _project(tx, project)
+            overlap = timedelta(hours=overlap_hours)
+            return await projects.rotate_secret(
+                tx, owner.id, overlap=overlap, key_ring=at_hand.key_ring, now=clock.now()
+            )
+
+    secret = _run_short(work)
+    _show({"secret": secret}, secret, as_json=as_json)
+
+
+@users_app.command("create")
+def create_user(
+    *,
+    email: Annotated[str, typer.Option("--email", metavar="EMAIL", help="What they sign in with.")],
+    project: Annotated[
+        str | None, typer.Option("--project", metavar="NAME", help="Only for this project; without it, an owner.")
+    ] = None,
+    role: Annotated[Literal["admin", "viewer"], typer.Option("--role", help="Their role in the project.")] = "viewer",
+    as_json: _AsJson = False,
+) -> None:
+    """Make a user. Prints the one-time link with which they choose a password."""
+
+    async def work(at_hand: Opened) -> tuple[User, str]:
+        async with at_hand.database.transaction() as tx:
+            user = await users.create(tx, email, is_owner=project is None, now=clock.now())
+            if project is not None:
+                member_of = await _project(tx, project)
+                await users.put_member(tx, user, project_id=member_of.id, role=Role(role), now=clock.now())
+            return user, await links.for_password(tx, user.id, now=clock.now())
+
+    _show_link(*_run_short(work), as_json=as_json)
+
+
+@users_app.command("list")
+def list_users(*, as_json: _AsJson = False) -> None:
+    """List all users."""
+
+    async def work(at_hand: Opened) -> Sequence[User]:
+        async with at_hand.database.reading() as tx:
+            return await users.all_users(tx)
+
+    _show_rows([_user_row(one) for one in _run_short(work)], none="There is no user yet.", as_json=as_json)
+
+
+@users_app.command("disable")
+def disable_user(email: _Email, *, as_json: _AsJson = False) -> None:
+    """Sign a user out everywhere, and let them in no more."""
+
+    async def work(at_hand: Opened) -> User:
+        async with at_hand.database.transaction() as tx:
+            user = await users.get_by_email(tx, email)
+            await users.disable(tx, user, now=clock.now())
+            return await users.get(tx, user.id)
+
+    user = _run_short(work)
+    _show(_user_row(user), f"{user.email} is disabled.", as_json=as_json)
+
+
+@users_app.command("enable")
+def enable_user(email: _Email, *, as_json: _AsJson = False) -> None:
+    """Let a disabled user in again."""
+
+    async def work(at_hand: Opened) -> User:
+        async with at_hand.database.transaction() as tx:
+            user = await users.get_by_email(tx, email)
+            await users.enable(tx, user)
+            return await users.get(tx, user.id)
+
+    user = _run_short(work)
+    _show(_user_row(user), f"{user.email} is enabled.", as_json=as_json)
+
+
+@users_app.command("reset-password")
+def reset_password(email: _Email, *, as_json: _AsJson = False) -> None:
+    """Print a one-time link with which a user chooses another password."""
+
+    async def work(at_hand: Opened) -> tuple[User, str]:
+        async with at_hand.database.transaction() as tx:
+            user = await users.get_by_email(tx, email)
+            if user.disabled_at is not None:
+                raise NotAllowed(f"{user.email} is disabled; `attendee users enable` comes first.")
+            return user, await links.for_password(tx, user.id, now=clock.now())
+
+    _show_link(*_run_short(work), as_json=as_json)
 
 
 @encryption_app.command("generate")
@@ -334,6 +440,24 @@ async def _project(tx: AsyncConnection, name: str) -> Project:
 async def _subscriptions(tx: AsyncConnection, owners: Sequence[Project]) -> Sequence[Subscription]:
     rows = [row for owner in owners for row in await tx.execute(subscriptions.of_project(owner.id))]
     return sorted((Subscription.from_row(row) for row in rows), key=lambda one: (one.created_at, one.id))
+
+
+def _show_link(user: User, secret: str, *, as_json: bool) -> None:
+    settings = read_settings()
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    link = f"{settings.public_url or f'http://{host}:{settings.port}'}/links/{secret}"
+    text = f"{link}\nFor {user.email}, to choose a password. It works once, for {links.LASTS.days} days."
+    _show({"id": user.id, "email": user.email, "link": link}, text, as_json=as_json)
+
+
+def _user_row(user: User) -> dict[str, Any]:
+    return {
+        "id": user.id,
+        "email": user.email,
+        "is_owner": user.is_owner,
+        "created_at": user.created_at,
+        "disabled_at": user.disabled_at,
+    }
 
 
 def _key_row(key: ApiKey) -> dict[str, Any]:

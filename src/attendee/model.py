@@ -16,6 +16,7 @@ ChannelId = NewType("ChannelId", str)
 SubscriptionId = NewType("SubscriptionId", str)
 DeliveryId = NewType("DeliveryId", str)
 LaunchId = NewType("LaunchId", str)
+UserId = NewType("UserId", str)
 
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -158,6 +159,40 @@ class ActivityKind(StrEnum):
     BOT_RELINKED = "bot_relinked"
     BOT_DELETED = "bot_deleted"
     BOT_STATE_CHANGED = "bot_state_changed"
+
+
+class SyncReason(StrEnum):
+    """Why a calendar was synced."""
+
+    FIRST = "first"
+    ASKED = "asked"
+    CREDENTIALS = "credentials"
+    RETRY = "retry"
+    PUSH = "push"
+    LISTING = "listing"
+    POLL = "poll"
+
+
+class SyncOutcome(StrEnum):
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    DISCONNECTED = "disconnected"
+
+
+class Role(StrEnum):
+    """What a person may do in a project: the owner in all of them, the others in those that they are members of."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    VIEWER = "viewer"
+
+
+class LinkPurpose(StrEnum):
+    """What a one-time link is for."""
+
+    FIRST_OWNER = "first_owner"
+    PASSWORD = "password"  # noqa: S105  # the word, not one
 
 
 @dataclass(frozen=True, slots=True)

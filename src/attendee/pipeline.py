@@ -18,15 +18,16 @@ from attendee.bots import following
 from attendee.bots.schedule import LaunchTimes
 from attendee.clock import Clock, written
 from attendee.errors import ClaimLost
-from attendee.model import ActivityKind, CalendarState, KnownEvent, Platform, Touched, Window
+from attendee.model import ActivityKind, CalendarState, KnownEvent, Platform, SyncOutcome, Touched, Window
 from attendee.providers.port import CalendarProvider, ProviderDown, ProviderError, UnexpectedAnswer
-from attendee.store import activity, channels, claims, events, platform_calendars, sync_state
+from attendee.store import activity, channels, claims, events, platform_calendars, sync_state, syncs
 from attendee.store.activity import Entry
 from attendee.store.calendars import Calendar
 from attendee.store.channels import StopWith
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database, is_away
 from attendee.store.sync_state import Listing, NextTurn, QuietSync
+from attendee.store.syncs import Sync
 from attendee.store.tables import calendars
 from attendee.sync import access, schedule, turns
 from attendee.sync.access import Access
@@ -81,10 +82,11 @@ class Pipeline:
                 await sync_state.let_go(tx, claimed, now=self.clock())
 
     async def _sync(self, claimed: Calendar) -> None:
-        at_hand = Access(claimed, self.providers[claimed.platform], self.database, self.key_ring, self.clock)
+        provider = self.providers[claimed.platform]
+        at_hand = Access(claimed, provider, self.database, self.key_ring, self.clock, began_at=self.clock())
         try:
             changes = await self._pull_in_time(at_hand)
-            if changes.are_quiet and claimed.state is CalendarState.CONNECTED:
+            if changes.are_quiet and claimed.state is CalendarState.CONNECTED and claimed.asked_for is None:
                 now = self.clock()
                 turn = turns.planned(
                     claimed,
@@ -95,9 +97,9 @@ class Pipeline:
                 )
                 self.settle_quiet(QuietSync(claimed, changes.cursor, turn, now))
             else:
-                await self._apply(at_hand.calendar, changes)
+                await self._apply(at_hand, changes)
         except ProviderError as failure:
-            await self._fail(at_hand.calendar, failure)
+            await self._fail(at_hand, failure)
         except (ClaimLost, sync_state.CredentialsReplaced):
             # The calendar is no longer ours to store.
             raise
@@ -107,7 +109,7 @@ class Pipeline:
                 raise
             # Ours to mend, and no reason to lose sight of the calendar meanwhile: it is shown there, and tried again.
             log.exception("sync_failed", calendar_id=claimed.id)
-            await self._fail(at_hand.calendar, UnexpectedAnswer(f"This service failed ({type(fault).__name__})."))
+            await self._fail(at_hand, UnexpectedAnswer(f"This service failed ({type(fault).__name__})."))
 
     async def _pull_in_time(self, at_hand: Access) -> Changes:
         try:
@@ -119,7 +121,7 @@ class Pipeline:
 
     async def _pull(self, at_hand: Access) -> Changes:
         claimed = at_hand.calendar
-        began_at = renewed_at = self.clock()
+        began_at = renewed_at = at_hand.began_at
 
         async def renew_claim() -> None:
             nonlocal renewed_at
@@ -145,7 +147,8 @@ class Pipeline:
             fresh=listing_window(began_at, past=self.settings.past, future=self.settings.future),
         )
 
-    async def _apply(self, claimed: Calendar, changes: Changes) -> None:
+    async def _apply(self, at_hand: Access, changes: Changes) -> None:
+        claimed = at_hand.calendar
         async with self.database.transaction() as tx:
             calendar = await sync_state.lock(tx, claimed)
             known = changes.known
@@ -161,6 +164,7 @@ class Pipeline:
             if difference.touched or came_back:
                 await outbox.record_events_update(tx, _synced(calendar, now), _event_ids(difference), now=now)
             await activity.record(tx, entries, project_id=calendar.project_id, calendar_id=calendar.id, now=now)
+            await syncs.record(tx, calendar, _synced_with(at_hand, changes, difference), now=now)
             await events.record_set_aside(
                 tx, difference.set_aside, calendar_id=calendar.id, come_good=difference.come_good, now=now
             )
@@ -192,15 +196,17 @@ class Pipeline:
         )
         return stamp
 
-    async def _fail(self, claimed: Calendar, failure: ProviderError) -> None:
-        now = self.clock()
+    async def _fail(self, at_hand: Access, failure: ProviderError) -> None:
+        now, claimed = self.clock(), at_hand.calendar
         async with self.database.transaction() as tx:
             calendar = await sync_state.lock(tx, claimed)
             match verdict(failure, calendar, now=now):
                 case Disconnect(code, error):
+                    await syncs.record(tx, calendar, _failed(at_hand, SyncOutcome.DISCONNECTED, error), now=now)
                     told = {"error": error, "code": code.value, "timestamp": written(now)}
                     await self._disconnect(tx, calendar, claimed, told, now=now)
                 case TryAgain(at, hold_until, error, is_operators_fault, pauses_client):
+                    await syncs.record(tx, calendar, _failed(at_hand, SyncOutcome.FAILED, error), now=now)
                     if pauses_client and hold_until is not None:
                         await sync_state.pause_client(tx, calendar, until=hold_until, step=_AFTER_PAUSE, now=now)
                     await sync_state.settle_failure(
@@ -255,6 +261,25 @@ def _synced(calendar: Calendar, now: datetime) -> Calendar:
         last_attempted_sync_at=now,
         last_successful_sync_at=now,
     )
+
+
+def _synced_with(at_hand: Access, changes: Changes, difference: Difference) -> Sync:
+    """What the calendar's history says of a good sync."""
+    return Sync(
+        turns.reason(at_hand.calendar, now=at_hand.began_at),
+        SyncOutcome.CHANGED if difference.touched else SyncOutcome.UNCHANGED,
+        at_hand.began_at,
+        at_hand.requests,
+        listed=changes.lists_window,
+        created=len(difference.created),
+        updated=len(difference.updated),
+        deleted=len(difference.deleted),
+    )
+
+
+def _failed(at_hand: Access, outcome: SyncOutcome, error: str) -> Sync:
+    reason = turns.reason(at_hand.calendar, now=at_hand.began_at)
+    return Sync(reason, outcome, at_hand.began_at, at_hand.requests, error=error)
 
 
 def _event_ids(difference: Difference) -> outbox.EventIds:

@@ -16,6 +16,7 @@ from sqlalchemy import Row
 
 from attendee import clock
 from attendee.api.app import create_app
+from attendee.api.middleware import EveryRequest
 from attendee.bots.launch import Launcher, Orders
 from attendee.bots.runners.http import HttpRunner
 from attendee.bots.runners.port import Runner
@@ -23,6 +24,7 @@ from attendee.bots.runners.process import ProcessRunner
 from attendee.bots.runners.remote import RemoteRunner
 from attendee.bots.schedule import LaunchTimes
 from attendee.bots.staging import Stager
+from attendee.dashboard.app import beside, create_dashboard
 from attendee.meetings import MeetingLinks
 from attendee.model import LaunchId, Platform, ProjectId
 from attendee.outgoing import Outgoing
@@ -32,7 +34,7 @@ from attendee.providers.microsoft import MicrosoftCalendar
 from attendee.providers.port import CalendarProvider
 from attendee.settings import Settings
 from attendee.startup import CannotStart, Opened, opened_to_serve, uses_sqlite
-from attendee.store import channels, claims, launches, projects, tables
+from attendee.store import channels, claims, launches, links, projects, tables
 from attendee.store.bots import Bot
 from attendee.store.calendars import Calendar
 from attendee.store.channels import Channel
@@ -61,7 +63,7 @@ async def serve(settings: Settings, *, with_worker: bool, tell: Told) -> None:
     with stop_signals() as stop, listening(settings.host, settings.port) as listener:
         async with opened_to_serve(settings) as at_hand, asyncio.TaskGroup() as tasks:
             meeting_links = _meeting_links(settings)
-            server = _ApiServer(at_hand, meeting_links, settings=settings)
+            server = _Server(at_hand, meeting_links, settings=settings, stop=stop)
             tasks.create_task(server.serve([listener]))
             tasks.create_task(server.end_after(stop))
             if with_worker:
@@ -69,6 +71,10 @@ async def serve(settings: Settings, *, with_worker: bool, tell: Told) -> None:
                 tasks.create_task(_work(at_hand, meeting_links, settings=settings, address=here, stop=stop))
             await server.up.wait()
             tell(f"attendee is up at {_address(listener)} (its API: {_address(listener)}/docs). Ctrl-C stops it.")
+            link = await _link_for_first_owner(at_hand.database)
+            if link is not None:
+                tell("The dashboard has no owner yet. This link makes whoever opens it the owner; it works once:")
+                tell(f"  {settings.public_url or _address(listener)}/links/{link}")
             if not await _has_project(at_hand.database):
                 tell("There is no project yet. In another terminal: attendee projects create NAME")
                 tell("then, for its API key:                        attendee keys create --project NAME")
@@ -89,11 +95,13 @@ async def work(settings: Settings, *, tell: Told) -> None:
             await _work(at_hand, meeting_links, settings=settings, address=address, stop=stop)
 
 
-class _ApiServer(uvicorn.Server):
-    """The API over HTTP, inside our own event loop. `up` is set once it answers."""
+class _Server(uvicorn.Server):
+    """API and dashboard over HTTP, inside our own event loop. `up` is set once they answer."""
 
-    def __init__(self, at_hand: Opened, meeting_links: MeetingLinks, *, settings: Settings) -> None:
-        app = create_app(
+    def __init__(
+        self, at_hand: Opened, meeting_links: MeetingLinks, *, settings: Settings, stop: asyncio.Event
+    ) -> None:
+        api = create_app(
             database=at_hand.database,
             key_ring=at_hand.key_ring,
             clock=clock.now,
@@ -103,9 +111,17 @@ class _ApiServer(uvicorn.Server):
             launch_times=_launch_times(settings),
             heartbeat=timedelta(seconds=settings.bot_heartbeat_seconds),
         )
+        dashboard = create_dashboard(
+            database=at_hand.database,
+            key_ring=at_hand.key_ring,
+            clock=clock.now,
+            allow_insecure_webhooks=settings.allow_insecure_webhooks,
+            public_url=settings.public_url,
+            stop=stop,
+        )
         super().__init__(
             uvicorn.Config(
-                app,
+                beside(api, EveryRequest(dashboard)),
                 http="httptools",
                 ws="none",
                 log_config=None,
@@ -363,6 +379,11 @@ def cannot_listen(trouble: OSError, *, host: str, port: int) -> CannotStart:
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _link_for_first_owner(database: Database) -> str | None:
+    async with database.transaction() as tx:
+        return await links.for_first_owner(tx, now=clock.now())
 
 
 async def _has_project(database: Database) -> bool:

@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from attendee.clock import now
 from attendee.settings import Settings, WrongSetting
 from attendee.store import projects
 from attendee.store.columns import KeyRing, WrongKey
@@ -243,7 +244,7 @@ async def _key_ring_in(path: Path, database: Database) -> KeyRing:
 async def _check_opens(key_ring: KeyRing, tx: AsyncConnection, *, wrong: str) -> None:
     try:
         for project in await projects.all_projects(tx):
-            await projects.live_secrets(tx, project.id, key_ring=key_ring)
+            await projects.live_secrets(tx, project.id, key_ring=key_ring, now=now())
     except WrongKey:
         raise CannotStart(wrong) from None
 

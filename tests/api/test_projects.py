@@ -34,7 +34,7 @@ async def test_a_project_has_a_name_of_its_own_and_a_secret(database: Database) 
     async with database.reading() as tx:
         assert await projects.get_by_name(tx, "Acme") == project
         assert {known.id for known in await projects.all_projects(tx)} == {project.id, other.id}
-        [secret] = await projects.live_secrets(tx, project.id, key_ring=KEY_RING)
+        [secret] = await projects.live_secrets(tx, project.id, key_ring=KEY_RING, now=NOON)
         stored = await tx.scalar(
             select(tables.signing_secrets.c.secret).where(tables.signing_secrets.c.project_id == project.id)
         )

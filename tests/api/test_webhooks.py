@@ -8,8 +8,8 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from attendee.api.targets import refusal
 from attendee.store import projects, tables
+from attendee.webhooks.targets import refusal
 from tests.api.serving import NOON, Client, Served, served
 
 HOOK = {"url": "https://a.example/hooks", "triggers": ["bot.state_change", "calendar.events_update"]}
@@ -22,7 +22,7 @@ async def test_the_secret_is_shown_once(api: Served, client: Client) -> None:
     secret = made.json["secret"]
     assert len(base64.b64decode(secret)) == 32
     async with api.database.reading() as tx:
-        assert [secret] == await projects.live_secrets(tx, api.project_id, key_ring=api.key_ring)
+        assert [secret] == await projects.live_secrets(tx, api.project_id, key_ring=api.key_ring, now=NOON)
     shown = await client.get(f"/webhooks/{made.json['id']}")
     assert shown.json == {name: value for name, value in made.json.items() if name != "secret"}
     assert shown.json["triggers"] == ["bot.state_change"]

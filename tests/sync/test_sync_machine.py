@@ -280,7 +280,7 @@ class SyncMachine(RuleBasedStateMachine):
         provider = here.pipeline.providers[calendar.platform]
         window = Window(start, end)
         claimed = await here.claim(self.calendar_id)
-        token = await Access(claimed, provider, here.database, here.key_ring, here.clock).token()
+        token = await Access(claimed, provider, here.database, here.key_ring, here.clock, began_at=here.clock()).token()
         found: dict[str, Any] = {}
         position: str | None = provider.first_position(calendar=None, cursor=None, window=window)
         while position is not None:

@@ -69,7 +69,7 @@ async def test_a_delivery_arrives_signed_and_is_over(
     receiver.answers.append((202, "thanks"))
     assert await send_due(here, sender) == 1
     async with here.database.reading() as tx:
-        (secret,) = await projects.live_secrets(tx, here.project_id, key_ring=here.key_ring)
+        (secret,) = await projects.live_secrets(tx, here.project_id, key_ring=here.key_ring, now=here.clock())
     (body,), (headers,) = receiver.bodies, receiver.headers
     key = base64.b64decode(secret)
     assert headers["X-Webhook-Signature"] == base64.b64encode(hmac.digest(key, body, hashlib.sha256)).decode()
@@ -98,7 +98,7 @@ async def test_while_secrets_rotate_both_sign(
     async with here.database.transaction() as tx:
         later = here.clock() + timedelta(seconds=1)
         await tx.execute(insert(tables.signing_secrets).values(**row, created_at=later))
-        old, _ = await projects.live_secrets(tx, here.project_id, key_ring=here.key_ring)
+        old, _ = await projects.live_secrets(tx, here.project_id, key_ring=here.key_ring, now=here.clock())
     await send_due(here, sender)
     (body,), (headers,) = receiver.bodies, receiver.headers
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from attendee.api import activity, schemas, targets
+from attendee.api import activity, schemas
 from attendee.api.bodies import body_of, documented
 from attendee.api.filters import TextParameter, TimeParameter, equals, read_states, read_time, storable
 from attendee.api.pagination import AskedPage, Listing, asked_page
@@ -27,7 +27,7 @@ from attendee.store.bots import Bot, BotEvent, NewBot
 from attendee.store.pages import Ordering, read_page
 from attendee.store.subscriptions import NewSubscription
 from attendee.sync.schedule import poll_for_bot
-from attendee.webhooks import outbox
+from attendee.webhooks import outbox, targets
 
 router = APIRouter(prefix="/api/v1/bots", tags=["bots"])
 

@@ -3,27 +3,19 @@
 A cursor holds a position and the ordering it was made for; filters come from the URL.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-import orjson
 from fastapi import Query, Request
 from fastapi.responses import Response
 
 from attendee.api.problems import BadParameter, InvalidCursor, JsonAnswer
+from attendee.store.cursors import read_cursor, written_cursor
 from attendee.store.pages import Ordering, Page, Position
 
 LARGEST_PAGE = 500
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_ID = re.compile(r"[A-Za-z0-9_]{1,64}")
-_MOST_ROWS = 2**63 - 1
 
 CursorParameter = Annotated[str | None, Query(description="From `next` or `previous` of another page.")]
 PageSizeParameter = Annotated[
@@ -65,7 +57,7 @@ class AskedPage:
     def _link(self, position: Position | None) -> str | None:
         if position is None:
             return None
-        cursor = _cursor(position, kind=self.listing.kind, ordering=self.ordering_name)
+        cursor = written_cursor(position, kind=self.listing.kind, ordering=self.ordering_name)
         return str(self.request.url.include_query_params(cursor=cursor))
 
 
@@ -92,7 +84,10 @@ def read_asked_page(
     name, position = ordering or listing.ordering, None
     size = _size(page_size) if page_size else listing.size
     if cursor:
-        name, position = _read_cursor(cursor, listing)
+        try:
+            name, position = read_cursor(cursor, kind=listing.kind, orderings=listing.orderings)
+        except ValueError:
+            raise InvalidCursor from None
     return AskedPage(listing, name, position, size, request)
 
 
@@ -102,28 +97,3 @@ def _size(text: str) -> int:
         message = f"page_size must be a whole number from 1 to {LARGEST_PAGE}."
         raise BadParameter(message)
     return size
-
-
-def _cursor(position: Position, *, kind: str, ordering: str) -> str:
-    microseconds = (position.value - _EPOCH) // _MICROSECOND
-    packed = orjson.dumps([kind, ordering, microseconds, position.tie_breaker, position.backwards, position.inclusive])
-    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
-
-
-def _read_cursor(text: str, listing: Listing) -> tuple[str, Position]:
-    try:
-        packed = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        kind, ordering, microseconds, tie_breaker, backwards, inclusive = orjson.loads(packed)
-        value = _EPOCH + microseconds * _MICROSECOND
-        column = listing.orderings[ordering].tie_breaker
-    except (binascii.Error, ValueError, TypeError, OverflowError, KeyError):
-        raise InvalidCursor from None
-    is_ours = kind == listing.kind and type(microseconds) is int
-    is_ours = is_ours and isinstance(backwards, bool) and isinstance(inclusive, bool)
-    if column.type.python_type is int:
-        is_ours = is_ours and type(tie_breaker) is int and 0 <= tie_breaker <= _MOST_ROWS
-    else:
-        is_ours = is_ours and isinstance(tie_breaker, str) and _ID.fullmatch(tie_breaker) is not None
-    if not is_ours:
-        raise InvalidCursor
-    return ordering, Position(value, tie_breaker, backwards, inclusive)

@@ -8,7 +8,7 @@ from orjson import Fragment
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from attendee.api import schemas, targets
+from attendee.api import schemas
 from attendee.api.bodies import body_of, documented
 from attendee.api.pagination import AskedPage, Listing, asked_page
 from attendee.api.problems import JsonAnswer, declared
@@ -19,7 +19,7 @@ from attendee.model import ProjectId
 from attendee.store import deliveries, projects, subscriptions, tables
 from attendee.store.pages import Ordering, read_page
 from attendee.store.subscriptions import NewSubscription, Subscription
-from attendee.webhooks import outbox
+from attendee.webhooks import outbox, targets
 
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
 deliveries_router = APIRouter(prefix="/api/v1/webhook_deliveries", tags=["webhooks"])
@@ -50,9 +50,10 @@ async def create_webhook(
     """Subscribes a url to triggers. The answer has the signing secret, which is not shown again."""
     _check_url(body.url, caller.service)
     new = NewSubscription(body.url, tuple(dict.fromkeys(body.triggers)))
+    now = caller.service.clock()
     async with caller.service.database.transaction() as tx:
-        subscription = await subscriptions.create(tx, new, project_id=caller.project_id, now=caller.service.clock())
-        oldest, *_ = await projects.live_secrets(tx, caller.project_id, key_ring=caller.service.key_ring)
+        subscription = await subscriptions.create(tx, new, project_id=caller.project_id, now=now)
+        oldest, *_ = await projects.live_secrets(tx, caller.project_id, key_ring=caller.service.key_ring, now=now)
     return JsonAnswer({**_rendered(subscription), "secret": oldest}, 201)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import Invalid, NotFound
-from attendee.model import CalendarId, CalendarState, Platform, ProjectId, new_id
+from attendee.model import CalendarId, CalendarState, Platform, ProjectId, SyncReason, new_id
 from attendee.store import claims, tables
 from attendee.store.columns import KeyRing, Sealed
 from attendee.store.database import wake_after_commit
@@ -45,6 +45,8 @@ class Calendar:
     last_error: str | None
     push_until: datetime | None
     looks_after_push: int | None
+    asked_for: SyncReason | None
+    quiet_syncs: int
     created_at: datetime
     updated_at: datetime
     due_at: datetime | None
@@ -58,6 +60,8 @@ class Calendar:
         values = dict(row._mapping)
         values["platform"] = Platform(values["platform"])
         values["state"] = CalendarState(values["state"])
+        asked_for = values["asked_for"]
+        values["asked_for"] = None if asked_for is None else SyncReason(asked_for)
         return cls(**values)
 
 
@@ -148,6 +152,7 @@ async def update_credentials(
         "access_token": None,
         "access_token_expires_at": None,
         "attempts": 0,
+        "asked_for": SyncReason.CREDENTIALS.value,
         # Ends a pause that the former credentials had earned; a claim that is held stays held.
         "claimed_until": _unless_claimed(),
         "updated_at": now,
@@ -167,6 +172,9 @@ async def update_credentials(
 
 async def ask_sync(tx: AsyncConnection, calendar: Calendar, *, now: datetime) -> Calendar:
     """Makes a sync due now; on a disconnected calendar one attempt to bring it back."""
+    await tx.execute(
+        update(tables.calendars).where(tables.calendars.c.id == calendar.id).values(asked_for=SyncReason.ASKED.value)
+    )
     await claims.wake(tx, tables.calendars, calendar.id, now=now)
     return await get(tx, calendar.id, project_id=calendar.project_id)
 

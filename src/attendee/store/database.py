@@ -161,6 +161,18 @@ class Database:
                 else:
                     await connection.invalidate()
 
+    async def mark(self) -> object:
+        """Something that is another after every commit, of whatever process, and is cheap to ask for."""
+        if not self.is_sqlite:
+            async with self.reading() as tx:
+                return await tx.scalar(text("SELECT CAST(txid_current_snapshot() AS text)"))
+        try:
+            # Every commit is appended to this file, or begins it anew.
+            log_file = Path(f"{self._url.database}-wal").stat()  # noqa: ASYNC240  # takes no longer than a function call
+        except FileNotFoundError:
+            return None
+        return log_file.st_mtime_ns, log_file.st_size
+
     async def close(self) -> None:
         if self._telling is not None:
             await asyncio.gather(self._telling, return_exceptions=True)

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Self
 
-from sqlalchemy import Row, Select, bindparam, insert, or_, select, update
+from sqlalchemy import Row, Select, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from attendee.errors import Invalid, NotFound
+from attendee.errors import Invalid, NotAllowed, NotFound
 from attendee.model import KeyId, ProjectId, new_id
 from attendee.store.columns import KeyRing
 from attendee.store.tables import api_keys, projects, signing_secrets
@@ -76,10 +76,7 @@ async def create(tx: AsyncConnection, name: str, *, key_ring: KeyRing, now: date
             await tx.execute(insert(projects).values(id=project.id, name=name, created_at=now))
     except IntegrityError:
         raise Invalid("name", f"A project named {name!r} exists already; choose another name.") from None
-    secret_id = new_id("sec_")
-    secret = base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
-    sealed = key_ring.seal(secret, table=signing_secrets.name, column="secret", row_id=secret_id)
-    await tx.execute(insert(signing_secrets).values(id=secret_id, project_id=project.id, secret=sealed, created_at=now))
+    await _add_secret(tx, project.id, key_ring=key_ring, now=now)
     return project
 
 
@@ -87,6 +84,14 @@ async def all_projects(tx: AsyncConnection) -> Sequence[Project]:
     """Every project, oldest first."""
     rows = await tx.execute(select(projects).order_by(projects.c.created_at, projects.c.id))
     return [Project.from_row(row) for row in rows]
+
+
+async def get(tx: AsyncConnection, project_id: str) -> Project:
+    """The project. Raises NotFound."""
+    row = (await tx.execute(select(projects).where(projects.c.id == project_id))).one_or_none()
+    if row is None:
+        raise NotFound("Project")
+    return Project.from_row(row)
 
 
 async def get_by_name(tx: AsyncConnection, name: str) -> Project:
@@ -116,12 +121,18 @@ async def keys(tx: AsyncConnection, *, project_id: ProjectId | None = None) -> S
     return [ApiKey.from_row(row) for row in await tx.execute(query)]
 
 
-async def disable_key(tx: AsyncConnection, key_id: str, *, now: datetime) -> ApiKey:
-    """The key, which opens nothing from now on; disabling it twice changes nothing. Raises NotFound."""
-    await tx.execute(
-        update(api_keys).where(api_keys.c.id == key_id, api_keys.c.disabled_at.is_(None)).values(disabled_at=now)
-    )
-    row = (await tx.execute(_KEYS.where(api_keys.c.id == key_id))).one_or_none()
+async def disable_key(
+    tx: AsyncConnection, key_id: str, *, project_id: ProjectId | None = None, now: datetime
+) -> ApiKey:
+    """The key, which opens nothing from now on; disabling it twice changes nothing.
+
+    Raises NotFound, for another project's too unless `project_id` is None.
+    """
+    wanted = [api_keys.c.id == key_id]
+    if project_id is not None:
+        wanted.append(api_keys.c.project_id == project_id)
+    await tx.execute(update(api_keys).where(*wanted, api_keys.c.disabled_at.is_(None)).values(disabled_at=now))
+    row = (await tx.execute(_KEYS.where(*wanted))).one_or_none()
     if row is None:
         raise NotFound("Key")
     return ApiKey.from_row(row)
@@ -139,14 +150,61 @@ async def record_use(tx: AsyncConnection, key_id: KeyId, *, now: datetime) -> No
     await tx.execute(update(api_keys).where(api_keys.c.id == key_id, stale).values(last_used_at=now))
 
 
-async def live_secrets(tx: AsyncConnection, project_id: ProjectId, *, key_ring: KeyRing) -> Sequence[str]:
+async def live_secrets(
+    tx: AsyncConnection, project_id: ProjectId, *, key_ring: KeyRing, now: datetime
+) -> Sequence[str]:
     """The secrets that sign the project's webhooks, in base64, oldest first. Raises WrongKey."""
     rows = await tx.execute(
         select(signing_secrets.c.id, signing_secrets.c.secret)
-        .where(signing_secrets.c.project_id == project_id)
+        .where(
+            signing_secrets.c.project_id == project_id,
+            or_(signing_secrets.c.ends_at.is_(None), signing_secrets.c.ends_at > now),
+        )
         .order_by(signing_secrets.c.created_at, signing_secrets.c.id)
     )
     return [key_ring.open(row.secret, table=signing_secrets.name, column="secret", row_id=row.id) for row in rows]
+
+
+async def overlap_ends_at(tx: AsyncConnection, project_id: ProjectId, *, now: datetime) -> datetime | None:
+    """Until when the secret before the current one signs too; None if there is none."""
+    ends_at: datetime | None = await tx.scalar(
+        select(signing_secrets.c.ends_at)
+        .where(signing_secrets.c.project_id == project_id, signing_secrets.c.ends_at > now)
+        .limit(1)
+    )
+    return ends_at
+
+
+async def rotate_secret(
+    tx: AsyncConnection, project_id: ProjectId, *, overlap: timedelta, key_ring: KeyRing, now: datetime
+) -> str:
+    """A new signing secret, in base64. Those before it sign too until the overlap ends; with none they are gone.
+
+    Raises NotAllowed while an earlier overlap lasts, unless there is to be none.
+    """
+    # Locked, so that two rotations at once can't both be the only one.
+    await tx.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update(key_share=True))
+    of_project = signing_secrets.c.project_id == project_id
+    if overlap:
+        ends_at = await overlap_ends_at(tx, project_id, now=now)
+        if ends_at is not None:
+            raise NotAllowed(
+                f"The secret before this one still signs until {ends_at:%Y-%m-%d %H:%M} UTC. "
+                "Wait until then, or rotate without an overlap."
+            )
+        await tx.execute(delete(signing_secrets).where(of_project, signing_secrets.c.ends_at <= now))
+        await tx.execute(update(signing_secrets).where(of_project).values(ends_at=now + overlap))
+    else:
+        await tx.execute(delete(signing_secrets).where(of_project))
+    return await _add_secret(tx, project_id, key_ring=key_ring, now=now)
+
+
+async def _add_secret(tx: AsyncConnection, project_id: ProjectId, *, key_ring: KeyRing, now: datetime) -> str:
+    secret_id = new_id("sec_")
+    secret = base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+    sealed = key_ring.seal(secret, table=signing_secrets.name, column="secret", row_id=secret_id)
+    await tx.execute(insert(signing_secrets).values(id=secret_id, project_id=project_id, secret=sealed, created_at=now))
+    return secret
 
 
 def _check_name(name: str) -> None:

@@ -5,7 +5,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Text, Update, and_, bindparam, case, func, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import ClaimLost
@@ -318,6 +332,10 @@ async def _settle(
     woken_due_at: ColumnElement[Any] | None = None,
 ) -> None:
     assert calendar.claim_id is not None, "only a claimed calendar is settled"
+    values = values | {
+        # What was asked for meanwhile is asked of the next sync.
+        "asked_for": case((calendars.c.wakes == calendar.wakes, null()), else_=calendars.c.asked_for)
+    }
     await claims.settle(
         tx,
         calendars,
@@ -361,6 +379,7 @@ def _settling_quiet() -> Update:
             last_attempted_sync_at=bindparam("b_ended_at", type_=UtcDateTime),
             last_successful_sync_at=bindparam("b_ended_at", type_=UtcDateTime),
             last_error=None,
+            quiet_syncs=columns.quiet_syncs + 1,
             looks_after_push=case((is_unwoken, bindparam("b_looks", type_=Integer)), else_=columns.looks_after_push),
         )
     )

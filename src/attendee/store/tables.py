@@ -33,6 +33,8 @@ from attendee.model import (
     DeliveryState,
     LaunchState,
     Platform,
+    SyncOutcome,
+    SyncReason,
 )
 from attendee.store.columns import Json, SealedText, UtcDateTime, one_of
 
@@ -95,6 +97,8 @@ signing_secrets = Table(
     Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False, index=True),
     Column("secret", SealedText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # Set when another takes its place: until then both sign.
+    Column("ends_at", UtcDateTime),
 )
 
 calendars = Table(
@@ -129,6 +133,10 @@ calendars = Table(
     Column("push_until", UtcDateTime),
     # How often it was looked in vain since the last push, which can arrive before its change can be read.
     Column("looks_after_push", Integer),
+    # Why the next sync was asked for, if it was.
+    Column("asked_for", String),
+    # How many syncs have found nothing since the last one that the history tells of.
+    Column("quiet_syncs", Integer, nullable=False, server_default="0"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     *_due_work(),
@@ -142,6 +150,42 @@ calendars = Table(
     CheckConstraint("(listed_from IS NULL) = (listed_until IS NULL)", name="listing_whole"),
 )
 _index_due_work(calendars)
+# Of a project's many calendars the few that somebody should look at.
+_in_trouble = calendars.c.last_error.is_not(None)
+Index(
+    "ix_calendars_in_trouble",
+    calendars.c.project_id,
+    calendars.c.created_at,
+    calendars.c.id,
+    sqlite_where=_in_trouble,
+    postgresql_where=_in_trouble,
+)
+
+# The syncs that found a change, listed the window, failed or were asked for. Quiet ones are only counted.
+syncs = Table(
+    "syncs",
+    metadata,
+    Column("number", _NUMBER, primary_key=True),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False),
+    Column("calendar_id", ForeignKey(calendars.c.id, ondelete="CASCADE"), nullable=False),
+    Column("reason", String, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("listed", Boolean, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    Column("requests", Integer, nullable=False),
+    Column("created", Integer, nullable=False),
+    Column("updated", Integer, nullable=False),
+    Column("deleted", Integer, nullable=False),
+    # How many quiet syncs lie between the row before and this one.
+    Column("quiet_before", Integer, nullable=False),
+    Column("error", Text),
+    Index("ix_syncs_calendar_id_started_at_number", "calendar_id", "started_at", "number"),
+    Index("ix_syncs_project_id_started_at", "project_id", "started_at"),
+    one_of("reason", SyncReason),
+    one_of("outcome", SyncOutcome),
+    CheckConstraint("(outcome IN ('failed', 'disconnected')) = (error IS NOT NULL)", name="failure_told"),
+)
 
 # An event of the platform that could not be stored as it is, and why.
 set_aside_events = Table(
@@ -267,6 +311,15 @@ bots = Table(
     one_of("state", BotState),
 )
 _index_due_work(bots)
+_scheduled = bots.c.state == BotState.SCHEDULED.value
+Index(
+    "ix_bots_scheduled",
+    bots.c.project_id,
+    bots.c.join_at,
+    bots.c.id,
+    sqlite_where=_scheduled,
+    postgresql_where=_scheduled,
+)
 _live_bot = and_(
     bots.c.deduplication_key.is_not(None), not_(bots.c.state.in_(sorted(state.value for state in FINISHED_BOT_STATES)))
 )
@@ -352,7 +405,7 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("id", String, primary_key=True),
-    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False),
     Column("subscription_id", ForeignKey(webhook_subscriptions.c.id, ondelete="SET NULL")),
     Column("url", Text, nullable=False),
     Column("trigger", String, nullable=False),
@@ -366,6 +419,11 @@ deliveries = Table(
     Column("finished_at", UtcDateTime),
     *_due_work(),
     Index("ix_deliveries_subscription_id_created_at_id", "subscription_id", "created_at", "id"),
+    Index("ix_deliveries_project_id_created_at_id", "project_id", "created_at", "id"),
+    Index("ix_deliveries_project_id_state_created_at_id", "project_id", "state", "created_at", "id"),
+    Index("ix_deliveries_project_id_trigger_created_at_id", "project_id", "trigger", "created_at", "id"),
+    Index("ix_deliveries_calendar_id_created_at", "calendar_id", "created_at"),
+    Index("ix_deliveries_bot_id", "bot_id"),
     one_of("state", DeliveryState),
     CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="finished_told"),
     CheckConstraint("state = 'pending' OR due_at IS NULL", name="finished_not_due"),

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from attendee.clock import Clock
 from attendee.model import Credentials
@@ -22,7 +22,7 @@ class Access:
 
     The claim keeps two syncs from refreshing at once, and the lock two requests of one sync. What the platform hands
     out is stored before it is used: a refresh token that it rotated would otherwise be lost with the process.
-    `calendar` is the claimed row, with the tokens that came in the meantime.
+    `calendar` is the claimed row, with the tokens that came in the meantime. `requests` counts those to the platform.
     """
 
     calendar: Calendar
@@ -30,6 +30,8 @@ class Access:
     database: Database
     key_ring: KeyRing
     clock: Clock
+    began_at: datetime
+    requests: int = 0
     _token: str | None = field(default=None, repr=False)
     _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -54,6 +56,7 @@ class Access:
             sync_state.open_secret(self.key_ring, calendar, "client_secret", calendar.client_secret),
             sync_state.open_secret(self.key_ring, calendar, "refresh_token", calendar.refresh_token),
         )
+        self.requests += 1
         tokens = await self.provider.refresh(credentials, now=self.clock())
         async with self.database.transaction() as tx:
             self.calendar = await sync_state.save_tokens(

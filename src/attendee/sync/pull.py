@@ -178,10 +178,12 @@ async def _ask(pulling: Pulling, ask: Callable[[str], Awaitable[_Answer]]) -> _A
     access = pulling.access
     await pulling.renew_claim()
     token = await access.token()
+    access.requests += 1
     try:
         return await ask(token)
     except TokenRejected:
         token = await access.fresh_token(refused=token)
+    access.requests += 1
     try:
         return await ask(token)
     except TokenRejected as refused:

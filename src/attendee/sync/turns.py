@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from attendee.model import SyncReason
 from attendee.store import sync_state
 from attendee.store.calendars import Calendar
 from attendee.store.sync_state import NextTurn, QuietSync
@@ -67,3 +68,18 @@ async def settle_quiet(tx: AsyncConnection, quiet: Sequence[QuietSync], *, inter
 def _sooner(turn: NextTurn, join_at: datetime | None, *, intervals: Intervals, now: datetime) -> NextTurn:
     due_at = None if join_at is None else poll_for_bot(join_at, intervals=intervals, now=now)
     return turn if due_at is None or due_at >= turn.due_at else replace(turn, due_at=due_at)
+
+
+def reason(claimed: Calendar, *, now: datetime) -> SyncReason:
+    """Why the sync of a claimed calendar takes place."""
+    if claimed.last_attempted_sync_at is None:
+        return SyncReason.FIRST
+    if claimed.asked_for is not None:
+        return claimed.asked_for
+    if claimed.attempts > 1:
+        return SyncReason.RETRY
+    if claimed.looks_after_push is not None:
+        return SyncReason.PUSH
+    if claimed.next_listing_at is None or claimed.next_listing_at <= now:
+        return SyncReason.LISTING
+    return SyncReason.POLL

@@ -42,7 +42,7 @@ class Sender:
     async def send(self, delivery: Delivery) -> None:
         """Tries a claimed delivery once and settles the claim. Raises ClaimLost."""
         async with self.database.reading() as tx:
-            secrets = await projects.live_secrets(tx, delivery.project_id, key_ring=self.key_ring)
+            secrets = await projects.live_secrets(tx, delivery.project_id, key_ring=self.key_ring, now=self.clock())
         started_at, started = self.clock(), time.monotonic()
         headers = signature_headers(
             delivery.body, message_id=delivery.idempotency_key, secrets=secrets, now=started_at

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import Connection
 
+from attendee.store.account_tables import users
 from attendee.store.database import Database
-from attendee.store.tables import metadata
 
 
 def _render(kind: str, thing: Any, autogenerate: Any) -> str | Literal[False]:
@@ -22,7 +22,7 @@ def _render(kind: str, thing: Any, autogenerate: Any) -> str | Literal[False]:
 def _run(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=metadata,
+        target_metadata=users.metadata,
         render_item=_render,
         render_as_batch=connection.dialect.name == "sqlite",
         transaction_per_migration=False,

@@ -1,0 +1,1 @@
+"""The pages: what happened and why, for people. Plain forms; JavaScript only keeps them fresh."""

@@ -1,0 +1,57 @@
+"""The history of syncs: those that found a change, listed the window, failed or were asked for.
+
+Quiet syncs leave no row, since they must cost next to nothing; how many there were between two rows is kept.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, insert, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from attendee.model import SyncOutcome, SyncReason
+from attendee.store.calendars import Calendar
+from attendee.store.tables import calendars, syncs
+
+_KEPT = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """What a sync was for and what came of it. `requests` are those to the platform; `listed` is a full listing."""
+
+    reason: SyncReason
+    outcome: SyncOutcome
+    started_at: datetime
+    requests: int
+    listed: bool = False
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    error: str | None = None
+
+
+async def record(tx: AsyncConnection, calendar: Calendar, sync: Sync, *, now: datetime) -> None:
+    """Adds the sync to the history of its calendar, locked by the caller, and forgets what is older than 30 days."""
+    await tx.execute(
+        delete(syncs).where(syncs.c.calendar_id == calendar.id, syncs.c.started_at < now - _KEPT),
+    )
+    await tx.execute(
+        insert(syncs).values(
+            project_id=calendar.project_id,
+            calendar_id=calendar.id,
+            reason=sync.reason.value,
+            outcome=sync.outcome.value,
+            listed=sync.listed,
+            started_at=sync.started_at,
+            milliseconds=max(0, (now - sync.started_at) // timedelta(milliseconds=1)),
+            requests=sync.requests,
+            created=sync.created,
+            updated=sync.updated,
+            deleted=sync.deleted,
+            quiet_before=calendar.quiet_syncs,
+            error=sync.error,
+        )
+    )
+    if calendar.quiet_syncs:
+        await tx.execute(update(calendars).where(calendars.c.id == calendar.id).values(quiet_syncs=0))
