@@ -187,11 +187,7 @@ async def _shown(tx: AsyncConnection, calendar_id: str, *, project_id: ProjectId
 
 
 def _rendered(row: Row[Any]) -> dict[str, Any]:
-    is_claimed = row.claim_id is not None
-    next_sync_at = row.due_at
-    if next_sync_at is not None and not is_claimed and row.claimed_until is not None:
-        # A pause that the platform asked for.
-        next_sync_at = max(next_sync_at, row.claimed_until)
+    next_sync_at = calendars.next_sync_at(due_at=row.due_at, claim_id=row.claim_id, claimed_until=row.claimed_until)
     return {
         "id": row.id,
         "platform": row.platform,
@@ -208,8 +204,7 @@ def _rendered(row: Row[Any]) -> dict[str, Any]:
         "sync": {
             "mode": "push" if row.is_told else "poll",
             "next_sync_at": written_or_none(next_sync_at),
-            # The attempt that is under way has not failed yet.
-            "consecutive_failures": max(0, row.attempts - is_claimed),
+            "consecutive_failures": calendars.failures(attempts=row.attempts, claim_id=row.claim_id),
             "last_error": row.last_error,
             # Why there is no push channel; the calendar is polled, nothing is lost.
             "push_error": row.push_error,

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from attendee.clock import Clock
+from attendee.dashboard import week
 from attendee.dashboard.live import Pulse, is_stream, stream
 from attendee.dashboard.rendering import plain_page
 from attendee.dashboard.routes import ROUTES
@@ -67,7 +68,10 @@ def create_dashboard(
     """The application. It neither opens nor closes the database. Streams end when `stop` is set."""
     dashboard = Dashboard(database, key_ring, clock, allow_insecure_webhooks, public_url)
     pulse = Pulse(database, stop)
-    routes: list[BaseRoute] = [Mount("/static", StaticFiles(directory=_STATIC))]
+    routes: list[BaseRoute] = [
+        Route("/static/week.css", _week_stylesheet),
+        Mount("/static", StaticFiles(directory=_STATIC)),
+    ]
     routes += [
         Route(one.path, _endpoint(one, dashboard, pulse), methods=one.methods, name=f"{one.methods[0]} {one.path}")
         for one in ROUTES
@@ -104,6 +108,10 @@ def _endpoint(one: Page | Action, dashboard: Dashboard, pulse: Pulse) -> Callabl
         return await _told(request, _act(request, one, dashboard))
 
     return act
+
+
+async def _week_stylesheet(_request: Request) -> Response:
+    return Response(week.stylesheet(), media_type="text/css")
 
 
 async def _show(request: Request, page: Page, dashboard: Dashboard) -> Response:

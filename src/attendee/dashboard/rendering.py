@@ -4,6 +4,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import jinja2
 from jinja2.runtime import Context
@@ -83,10 +84,11 @@ def redirect(address: str, *, done: str | None = None) -> Response:
 
 @jinja2.pass_context
 def _when(context: Context, at: datetime | None) -> Markup:
-    """An instant in the visitor's zone, the year only where it is another."""
-    if at is None:
-        return Markup("–")
-    zone, now = context["zone"], context["now"]
+    return Markup("–") if at is None else local_time(at, zone=context["zone"], now=context["now"])
+
+
+def local_time(at: datetime, *, zone: ZoneInfo, now: datetime) -> Markup:
+    """An instant as a person in the zone reads it, the year only where it is another."""
     local = at.astimezone(zone)
     form = "%a %-d %b, %H:%M" if local.year == now.astimezone(zone).year else "%-d %b %Y, %H:%M"
     return _time(at, f"{local:{form}}", title=f"{local:%A, %-d %B %Y, %H:%M:%S} {local.tzname()}")

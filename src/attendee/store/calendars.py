@@ -179,6 +179,18 @@ async def ask_sync(tx: AsyncConnection, calendar: Calendar, *, now: datetime) ->
     return await get(tx, calendar.id, project_id=calendar.project_id)
 
 
+def next_sync_at(*, due_at: datetime | None, claim_id: str | None, claimed_until: datetime | None) -> datetime | None:
+    """When the calendar is looked at next: no sooner than a pause that the platform has asked for is over."""
+    if due_at is not None and claim_id is None and claimed_until is not None:
+        return max(due_at, claimed_until)
+    return due_at
+
+
+def failures(*, attempts: int, claim_id: str | None) -> int:
+    """How many syncs in a row have failed: the attempt that is under way has not failed yet."""
+    return max(0, attempts - (claim_id is not None))
+
+
 async def remove(tx: AsyncConnection, calendar: Calendar) -> None:
     """Deletes the calendar and its events; the bots that are left stay, without an event."""
     await tx.execute(delete(tables.activity).where(tables.activity.c.calendar_id == calendar.id))

@@ -15,6 +15,12 @@ from attendee.store.database import wake_after_commit
 from attendee.store.tables import deliveries, delivery_attempts, webhook_subscriptions
 
 _ANSWER_CHARACTERS = 500
+_ANEW: dict[str, Any] = {
+    "state": DeliveryState.PENDING.value,
+    "finished_at": None,
+    # The delays between tries grow anew; one that has been tried never counts as untried again.
+    "attempts": case((deliveries.c.attempts > 0, 1), else_=0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,16 +224,29 @@ async def redeliver(tx: AsyncConnection, delivery_id: str, *, project_id: Projec
     if not active:
         message = "The webhook of this delivery is deleted or not active, so there is nobody to deliver it to."
         raise NotAllowed(message)
-    values: dict[str, Any] = {
-        "state": DeliveryState.PENDING.value,
-        "finished_at": None,
-        # The delays between tries grow anew; one that has been tried never counts as untried again.
-        "attempts": case((deliveries.c.attempts > 0, 1), else_=0),
-    }
-    await tx.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(**values))
+    await tx.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(**_ANEW))
     await claims.wake(tx, deliveries, delivery_id, now=now)
     stored = await tx.execute(select(deliveries).where(deliveries.c.id == delivery_id))
     return Delivery.from_row(stored.one())
+
+
+async def redeliver_failed(tx: AsyncConnection, *, project_id: ProjectId, since: datetime, now: datetime) -> int:
+    """Makes due now what a project has failed to deliver since then to subscriptions that are active; how many."""
+    active = select(webhook_subscriptions.c.id).where(
+        webhook_subscriptions.c.project_id == project_id, webhook_subscriptions.c.is_active
+    )
+    done = await tx.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.project_id == project_id,
+            deliveries.c.state == DeliveryState.FAILED.value,
+            deliveries.c.created_at >= since,
+            deliveries.c.subscription_id.in_(active),
+        )
+        .values(**_ANEW, due_at=now, wakes=deliveries.c.wakes + 1)
+    )
+    wake_after_commit(tx, deliveries.name)
+    return done.rowcount
 
 
 async def hold(tx: AsyncConnection, subscription_id: SubscriptionId) -> None:

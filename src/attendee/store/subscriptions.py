@@ -96,6 +96,14 @@ async def get(
     return Subscription.from_row(row)
 
 
+async def find(tx: AsyncConnection, subscription_id: SubscriptionId) -> Subscription | None:
+    """The subscription of whatever project or bot; None if it was deleted."""
+    row = (
+        await tx.execute(select(webhook_subscriptions).where(webhook_subscriptions.c.id == subscription_id))
+    ).one_or_none()
+    return None if row is None else Subscription.from_row(row)
+
+
 async def change(
     tx: AsyncConnection,
     subscription: Subscription,

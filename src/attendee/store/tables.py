@@ -332,6 +332,9 @@ Index(
     postgresql_where=_live_bot,
 )
 
+_failed = bots.c.state == BotState.FATAL_ERROR.value
+Index("ix_bots_failed", bots.c.project_id, bots.c.updated_at, bots.c.id, sqlite_where=_failed, postgresql_where=_failed)
+
 bot_events = Table(
     "bot_events",
     metadata,

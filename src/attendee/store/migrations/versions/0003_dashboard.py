@@ -121,6 +121,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'scheduled'"),
     )
 
+    op.create_index(
+        "ix_bots_failed",
+        "bots",
+        ["project_id", "updated_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'fatal_error'"),
+        postgresql_where=sa.text("state = 'fatal_error'"),
+    )
     op.add_column("calendars", sa.Column("asked_for", sa.String(), nullable=True))
     op.add_column("calendars", sa.Column("quiet_syncs", sa.Integer(), server_default="0", nullable=False))
     op.create_index(
@@ -173,6 +181,12 @@ def downgrade() -> None:
     op.drop_column("calendars", "quiet_syncs")
     op.drop_column("calendars", "asked_for")
 
+    op.drop_index(
+        "ix_bots_failed",
+        "bots",
+        sqlite_where=sa.text("state = 'fatal_error'"),
+        postgresql_where=sa.text("state = 'fatal_error'"),
+    )
     op.drop_index(
         "ix_bots_scheduled",
         "bots",
