@@ -77,7 +77,8 @@ async def _changes(show: Callable[[], Awaitable[Response]], version: str | None,
             with suppress(*TROUBLE):
                 now = await pulse.mark()
                 if now != mark:
-                    current = version_of(await show())
+                    # Made to its end even if the browser goes away meanwhile: nobody else has its connection then.
+                    current = version_of(await asyncio.shield(asyncio.ensure_future(show())))
                     mark = now
                     if current != version:
                         version = current

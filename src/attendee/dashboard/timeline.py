@@ -94,7 +94,7 @@ async def _said(visit: Visit, entries: Sequence[Row[Any]], *, names_bots: bool) 
     keys = await visit.tx.execute(
         select(api_keys.c.id, api_keys.c.name).where(api_keys.c.project_id == visit.project.id)
     )
-    say = _Words(visit, dict(keys.tuples().all()))
+    say = _Words(visit, {row.id: row.name for row in keys})
     return [_sentence(say, row, names_bots=names_bots) for row in entries]
 
 
@@ -128,10 +128,12 @@ def _event_updated(say: _Words, _: Markup, row: Row[Any]) -> _Sentence:
 
 
 def _bot_deleted(say: _Words, subject: Markup, row: Row[Any]) -> _Sentence:
+    reason = str(row.detail.get("reason", "for no reason that is known"))
     why = {
         "event_deleted": "because the event was cancelled or removed",
         "calendar_disconnected": "because the calendar was disconnected",
-    }.get(str(row.detail.get("reason")), str(row.detail.get("reason", "")))
+        "deleted over the API": "over the API",
+    }.get(reason, f"({words(reason)})")
     return "bad", Markup("{} was deleted {}{}.").format(subject, why, say.by(row.detail))
 
 
@@ -232,7 +234,7 @@ def _told_of_delivery(visit: Visit, row: Row[Any], last: Row[Any] | None) -> Tol
     elif last.status is not None:
         answer = f"answered {last.status} after {last.milliseconds} ms"
     else:
-        answer = str(last.error)
+        answer = str(last.error).rstrip(".")
     tone = {DeliveryState.DELIVERED: "good", DeliveryState.FAILED: "bad"}.get(DeliveryState(row.state), "busy")
     sentence = Markup('Webhook <a href="{}">{}</a> to <code>{}</code>: {}.').format(
         f"{visit.address}/deliveries/{row.id}", row.trigger, row.url, answer

@@ -70,8 +70,8 @@ class Week:
     hours: range
 
     @property
-    def quarters(self) -> int:
-        return len(self.hours) * 4
+    def is_empty(self) -> bool:
+        return all(day.is_empty for day in self.days)
 
 
 def monday_of(day: date) -> date:
