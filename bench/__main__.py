@@ -15,7 +15,7 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from bench import claim, growth, idle, launches, links, memory, push, quiet
+from bench import claim, dashboard, growth, idle, launches, links, memory, push, quiet
 from bench.results import Result, print_table
 from bench.surroundings import Surroundings
 
@@ -28,6 +28,7 @@ _BUDGETS: dict[str, Callable[[Surroundings], Awaitable[list[Result]]]] = {
     "memory": memory.measure,
     "launches": launches.measure,
     "links": links.measure,
+    "dashboard": dashboard.measure,
 }
 
 

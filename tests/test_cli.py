@@ -66,6 +66,38 @@ def test_documents_of_webhooks(attendee: CommandLine) -> None:
     assert attendee.complaint("webhooks", "delete", webhook["id"]) == "Webhook not found"
 
 
+def test_documents_of_users(attendee: CommandLine) -> None:
+    """A link instead of a password, for an owner or for a member of a project; who is disabled is listed as such."""
+    attendee.document("projects", "create", "app")
+    owner = attendee.document("users", "create", "--email", "Ada@example.com")
+    assert list(owner) == ["id", "email", "link"]
+    assert owner["email"] == "ada@example.com"
+    assert re.fullmatch(r"http://127\.0\.0\.1:8000/links/[\w-]{43}", owner["link"])
+    member = attendee.document("users", "create", "--email", "ben@example.com", "--project", "app", "--role", "admin")
+    again = attendee.document("users", "reset-password", "ben@example.com")
+    assert again["link"] != member["link"]
+    disabled = attendee.document("users", "disable", "ben@example.com")
+    assert disabled["disabled_at"] is not None
+    listed = attendee.document("users", "list")["results"]
+    assert [(one["email"], one["is_owner"]) for one in listed] == [
+        ("ada@example.com", True),
+        ("ben@example.com", False),
+    ]
+    assert listed[1] == disabled
+    assert attendee.complaint("users", "reset-password", "ben@example.com").startswith("ben@example.com is disabled")
+    assert attendee.document("users", "enable", "ben@example.com")["disabled_at"] is None
+
+
+def test_a_signing_secret_rotates(attendee: CommandLine) -> None:
+    """The new one is printed; a second rotation has to wait for the end of the first, unless nothing is to overlap."""
+    attendee.document("projects", "create", "app")
+    new = attendee.document("webhooks", "rotate-secret", "--project", "app")["secret"]
+    assert len(base64.b64decode(new, validate=True)) == 32
+    assert "still signs until" in attendee.complaint("webhooks", "rotate-secret", "--project", "app")
+    arguments = ("--project", "app", "--overlap-hours", "0")
+    assert attendee.document("webhooks", "rotate-secret", *arguments)["secret"] != new
+
+
 def test_what_is_refused_is_said_in_one_line(attendee: CommandLine) -> None:
     """What a rule refuses is one line on stderr, and a status that is not 0."""
     attendee.document("projects", "create", "app")
@@ -160,6 +192,9 @@ def test_serving_on_sqlite(attendee: CommandLine) -> None:
         assert "attendee projects create NAME" in serving.hears("keys create")
         assert status_of(f"{address}/readyz") == 200
         assert status_of(f"{address}/api/v1/calendars") == 401
+        links = re.findall(rf"{address}/links/\S+", serving.said)
+        assert [status_of(link) for link in links] == [200]
+        assert status_of(f"{address}/sign-in") == 200
 
         attendee.document("projects", "create", "app")
         key = attendee.document("keys", "create", "--project", "app")
@@ -175,12 +210,14 @@ def test_serving_on_sqlite(attendee: CommandLine) -> None:
 
 
 def test_serving_without_a_worker(attendee: CommandLine) -> None:
-    """The API alone; with a project there, nothing needs to be explained. Ctrl-C ends it with 0."""
+    """API and dashboard alone; with a project and an owner, nothing needs to be explained. Ctrl-C ends it with 0."""
     attendee.document("projects", "create", "app")
+    attendee.document("users", "create", "--email", "ada@example.com")
     with attendee.running("serve", "--no-worker", PORT="0") as serving:
         assert status_of(f"{serving.address()}/healthz") == 200
         assert serving.end(by=signal.SIGINT) == 0
         assert "There is no project" not in serving.said
+        assert "/links/" not in serving.said
 
 
 def test_worker_needs_postgresql(attendee: CommandLine) -> None:

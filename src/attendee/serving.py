@@ -280,7 +280,7 @@ def _runner(at_hand: Opened, *, settings: Settings, http: aiohttp.ClientSession,
 
             async def secrets_of(project_id: ProjectId) -> Sequence[str]:
                 async with at_hand.database.reading() as tx:
-                    return await projects.live_secrets(tx, project_id, key_ring=at_hand.key_ring)
+                    return await projects.live_secrets(tx, project_id, key_ring=at_hand.key_ring, now=clock.now())
 
             return HttpRunner(http, settings.bot_runner_url or "", key, secrets_of, clock.now)
         case "remote":

@@ -288,8 +288,8 @@ async def in_trouble(visit: Visit, *, limit: int) -> list[Standing]:
     query: Select[Any] = (
         select(*_SHOWN)
         .where(table.c.project_id == visit.project.id, IN_TROUBLE)
-        .order_by(table.c.created_at.desc(), table.c.id.desc())
-        .limit(10 * limit)
+        # By the alphabet, "disconnected" comes after "connected".
+        .order_by(table.c.state.desc(), table.c.created_at.desc(), table.c.id.desc())
+        .limit(limit)
     )
-    found = [Standing(row, visit.now) for row in await visit.tx.execute(query)]
-    return sorted(found, key=lambda one: one.is_connected)[:limit]
+    return [Standing(row, visit.now) for row in await visit.tx.execute(query)]

@@ -1,17 +1,17 @@
 """Small charts: a day in bars, one an hour, as inline SVG that needs neither script nor style of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Table, cast, func, select, type_coerce
+from sqlalchemy import Select, Table, column, func, select, values
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-HOURS = 24
+from attendee.store.columns import UtcDateTime
+
+_HOURS = 24
 _HOUR = timedelta(hours=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECONDS_AN_HOUR = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,40 +39,44 @@ class Chart:
 
 
 async def read_day(
-    tx: AsyncConnection, table: Table, *, at: str, state: str, failures: set[str], project_id: str, now: datetime
+    tx: AsyncConnection, table: Table, *, at: str, state: str, failures: Collection[str], project_id: str, now: datetime
 ) -> Chart:
     """What happened in a project in each of the last 24 hours, by rows of the table; those in `failures` failed."""
-    began_at = _whole_hour(now) - (HOURS - 1) * _HOUR
-    hour = _hour_of(table.c[at], is_sqlite=tx.dialect.name == "sqlite").label("hour")
-    query: Select[Any] = (
-        select(hour, table.c[state], func.count())
-        .where(table.c.project_id == project_id, table.c[at] >= began_at)
-        .group_by(hour, table.c[state])
+    began_at = now.replace(minute=0, second=0, microsecond=0) - (_HOURS - 1) * _HOUR
+    starts = [began_at + number * _HOUR for number in range(_HOURS)]
+    counts = (await tx.execute(_counting(table, at, state, failures, starts, project_id=project_id))).all()
+    return _drawn(starts, {row.began: (row.total, row.failed) for row in counts})
+
+
+def _counting(
+    table: Table, at: str, state: str, failures: Collection[str], starts: Sequence[datetime], *, project_id: str
+) -> Select[Any]:
+    """How many rows each hour has, and how many of them failed.
+
+    A count for each hour, and no grouping of rows: so indexes answer it all, several times as fast.
+    """
+    hours = values(column("began", UtcDateTime), column("ended", UtcDateTime), name="hours").data(
+        [(start, start + _HOUR) for start in starts]
     )
-    counts: dict[int, list[int]] = {}
-    for number, name, count in await tx.execute(query):
-        counts.setdefault(int(number), [0, 0])[name in failures] += count
-    return _drawn(counts, began_at)
-
-
-def _drawn(counts: Mapping[int, Sequence[int]], began_at: datetime) -> Chart:
-    first = (began_at - _EPOCH) // _HOUR
-    by_hour = [counts.get(first + number, (0, 0)) for number in range(HOURS)]
-    most = max(1, *(sum(one) for one in by_hour))
-    return Chart(
-        [
-            Bar(began_at + number * _HOUR, ok, failed, round(100 * ok / most, 1), round(100 * failed / most, 1))
-            for number, (ok, failed) in enumerate(by_hour)
-        ]
+    hour = hours.cte("hours")
+    total = (
+        select(func.count())
+        .select_from(table)
+        .where(table.c.project_id == project_id, table.c[at] >= hour.c.began, table.c[at] < hour.c.ended)
+    )
+    failed = total.where(table.c[state].in_(failures))
+    return select(
+        hour.c.began,
+        total.correlate(hour).scalar_subquery().label("total"),
+        failed.correlate(hour).scalar_subquery().label("failed"),
     )
 
 
-def _hour_of(column: Any, *, is_sqlite: bool) -> ColumnElement[int]:
-    """The number of the hour since 1970."""
-    if is_sqlite:
-        return type_coerce(column, BigInteger) // _MICROSECONDS_AN_HOUR
-    return cast(func.floor(func.extract("epoch", column) / 3_600), BigInteger)
+def _drawn(starts: Sequence[datetime], counts: Mapping[datetime, tuple[int, int]]) -> Chart:
+    most = max(1, *(total for total, _ in counts.values()))
+    return Chart([_bar(start, *counts[start], most=most) for start in starts])
 
 
-def _whole_hour(at: datetime) -> datetime:
-    return at.replace(minute=0, second=0, microsecond=0)
+def _bar(since: datetime, total: int, failed: int, *, most: int) -> Bar:
+    ok = total - failed
+    return Bar(since, ok, failed, round(100 * ok / most, 1), round(100 * failed / most, 1))

@@ -22,6 +22,8 @@ _SAY_SOMETHING_EVERY = 20
 # A stream is begun anew now and then, by itself, with another look at who may see the page.
 _LASTS_SECONDS = 900
 _MOST_STREAMS = 100
+# After a page that took long to make, so many times as long is waited: an open page costs a few percent of a core.
+_REST = 20
 # To a browser it means: don't ask again.
 _NO_STREAM = 204
 
@@ -73,13 +75,16 @@ async def _changes(show: Callable[[], Awaitable[Response]], version: str | None,
     try:
         yield "retry: 3000\n\n"
         mark: object = object()
+        rests_until = 0.0
         for turn in range(1, round(_LASTS_SECONDS / _SECONDS)):
             with suppress(*TROUBLE):
                 now = await pulse.mark()
-                if now != mark:
+                if now != mark and time.monotonic() >= rests_until:
+                    began = time.monotonic()
                     # Made to its end even if the browser goes away meanwhile: nobody else has its connection then.
                     current = version_of(await asyncio.shield(asyncio.ensure_future(show())))
                     mark = now
+                    rests_until = time.monotonic() + _REST * (time.monotonic() - began)
                     if current != version:
                         version = current
                         yield "event: changed\ndata: now\n\n"

@@ -67,7 +67,7 @@ async def _failed_bots(visit: Visit) -> list[Row[Any]]:
     query = (
         bots.with_event(visit.project.id)
         .where(bots.HAS_FAILED, bots_table.c.updated_at >= visit.now - _DAY)
-        .order_by(bots_table.c.updated_at.desc(), bots_table.c.id)
+        .order_by(bots_table.c.updated_at.desc(), bots_table.c.id.desc())
         .limit(_SHOWN)
     )
     return list((await visit.tx.execute(query)).all())

@@ -182,6 +182,7 @@ syncs = Table(
     Column("error", Text),
     Index("ix_syncs_calendar_id_started_at_number", "calendar_id", "started_at", "number"),
     Index("ix_syncs_project_id_started_at", "project_id", "started_at"),
+    Index("ix_syncs_project_id_outcome_started_at", "project_id", "outcome", "started_at"),
     one_of("reason", SyncReason),
     one_of("outcome", SyncOutcome),
     CheckConstraint("(outcome IN ('failed', 'disconnected')) = (error IS NOT NULL)", name="failure_told"),

@@ -8,7 +8,7 @@ from alembic import op
 from attendee.store import columns
 
 revision: str = "0003"
-down_revision: str | None = "0001"
+down_revision: str | None = "0002"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
@@ -111,6 +111,9 @@ def upgrade() -> None:
         "ix_syncs_calendar_id_started_at_number", "syncs", ["calendar_id", "started_at", "number"], unique=False
     )
     op.create_index("ix_syncs_project_id_started_at", "syncs", ["project_id", "started_at"], unique=False)
+    op.create_index(
+        "ix_syncs_project_id_outcome_started_at", "syncs", ["project_id", "outcome", "started_at"], unique=False
+    )
 
     op.create_index(
         "ix_bots_scheduled",
@@ -195,6 +198,7 @@ def downgrade() -> None:
     )
 
     op.drop_index("ix_syncs_project_id_started_at", "syncs")
+    op.drop_index("ix_syncs_project_id_outcome_started_at", "syncs")
     op.drop_index("ix_syncs_calendar_id_started_at_number", "syncs")
 
     op.drop_table("syncs")
