@@ -48,7 +48,8 @@ class Block:
     @property
     def place(self) -> str:
         """The classes that put it there."""
-        return f"at-{self.quarter} for-{self.quarters} lane-{self.lane}-{self.lanes}"
+        slim = " slim" if self.lanes > 1 else ""
+        return f"at-{self.quarter} for-{self.quarters} lane-{self.lane}-{self.lanes}{slim}"
 
 
 @dataclass(frozen=True, slots=True)
