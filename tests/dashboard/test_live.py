@@ -12,6 +12,7 @@ from attendee.dashboard.routes import ROUTES
 from attendee.dashboard.visits import Page
 from attendee.model import Role
 from attendee.store import sessions, tables, users
+from tests.dashboard.furnished import furnish
 from tests.dashboard.visiting import Visited, Visitor
 
 STREAM = {"Accept": "text/event-stream"}
@@ -60,6 +61,16 @@ async def test_a_page_that_is_old_already_is_told_at_once(here: Visited) -> None
     await here.a_calendar()
     async with stream(viewer, f"{path}?version={old}") as response:
         await hears(response, b"event: changed")
+
+
+async def test_a_page_that_has_not_changed_is_not_told(here: Visited) -> None:
+    """The stream makes the very page that the browser has, though it asks at another address."""
+    made = await furnish(here)
+    viewer = await here.visitor(Role.VIEWER)
+    base = f"/projects/{here.project_id}"
+    paths = ["", "/calendars", f"/calendars/{made.calendar}", f"/events/{made.event}", "/bots", "/deliveries"]
+    for path in (base + path for path in paths):
+        assert await version(viewer, f"{path}?version=0") == await version(viewer, path)
 
 
 async def test_a_stream_is_as_secret_as_its_page(here: Visited) -> None:

@@ -125,11 +125,13 @@ async def _show(request: Request, page: Page, dashboard: Dashboard) -> Response:
 
 async def _act(request: Request, action: Action, dashboard: Dashboard) -> Response:
     check_origin(request.headers, dashboard)
+    # Before anything of the database is taken: a browser may send its form as slowly as it likes.
+    form = await _read_form(request)
     async with dashboard.database.reading() as tx:
         visit, _ = await enter(request, dashboard, action.needs, tx=tx)
-        visit = replace(visit, form=await _read_form(request))
-        if action.needs is not Needs.NOBODY:
-            check_token(visit)
+    visit = replace(visit, form=form)
+    if action.needs is not Needs.NOBODY:
+        check_token(visit)
     try:
         return await action.do(visit)
     except NotFound:

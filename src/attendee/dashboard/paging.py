@@ -12,6 +12,8 @@ from attendee.store.cursors import read_cursor, written_cursor
 from attendee.store.pages import Ordering, Position, read_page
 
 _ONLY = "only"
+# The position itself, what was said after a form, and what a stream asks with: the next page has nothing of them.
+_NOT_KEPT = {"at", "done", "version"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ def _asked_position(visit: Visit, listing: Listing) -> Position | None:
 def _address(visit: Visit, listing: Listing, position: Position | None) -> str | None:
     if position is None:
         return None
-    kept = [(name, value) for name, value in visit.request.query_params.multi_items() if name not in {"at", "done"}]
+    asked = visit.request.query_params.multi_items()
+    kept = [(name, value) for name, value in asked if name not in _NOT_KEPT]
     cursor = written_cursor(position, kind=listing.kind, ordering=_ONLY)
     return f"{visit.request.url.path}?{urlencode([*kept, ('at', cursor)])}"

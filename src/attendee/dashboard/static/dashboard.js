@@ -25,11 +25,15 @@
       }
       for (const old of document.querySelectorAll("[data-live]")) {
         const its = fresh.getElementById(old.id);
-        if (its && its.innerHTML !== old.innerHTML && !old.contains(document.activeElement)) {
+        if (its && its.innerHTML !== old.innerHTML) {
+          const focused = old.contains(document.activeElement) && document.activeElement.getAttribute("href");
           const open = new Set([...old.querySelectorAll("details[open]")].map((one) => one.id));
           old.innerHTML = its.innerHTML;
           for (const one of old.querySelectorAll("details")) {
             one.open = one.open || open.has(one.id);
+          }
+          if (focused) {
+            old.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
           }
         }
       }
