@@ -160,7 +160,8 @@ async def live_secrets(
             signing_secrets.c.project_id == project_id,
             or_(signing_secrets.c.ends_at.is_(None), signing_secrets.c.ends_at > now),
         )
-        .order_by(signing_secrets.c.created_at, signing_secrets.c.id)
+        # Whatever the clock says: one that ends is older than the one that took its place.
+        .order_by(signing_secrets.c.ends_at.is_(None), signing_secrets.c.created_at, signing_secrets.c.id)
     )
     return [key_ring.open(row.secret, table=signing_secrets.name, column="secret", row_id=row.id) for row in rows]
 
