@@ -210,7 +210,7 @@ def _build_worker(
     sender = Sender(database, outgoing, key_ring, clock.now)
     runner = _runner(at_hand, settings=settings, http=http, report_url=report_url)
     orders = None if runner is None else Orders(report_url, meeting_links.service_of)
-    launcher = Launcher(database, key_ring, clock.now, times, orders)
+    launcher = Launcher(database, key_ring, clock.now, times, orders, timedelta(seconds=settings.bot_heartbeat_seconds))
     keeper = ChannelKeeper(database, providers, key_ring, clock.now, settings.public_url)
 
     async def sync(row: Row[Any]) -> None:

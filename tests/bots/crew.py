@@ -151,6 +151,6 @@ async def crew(database_url: str) -> AsyncIterator[Crew]:
     async with installation(database_url, lead=LEAD) as here:
         times = here.launch_times
         orders = Orders("https://attendee.example", service_of)
-        launcher = Launcher(here.database, here.key_ring, here.clock, times, orders)
+        launcher = Launcher(here.database, here.key_ring, here.clock, times, orders, HEARTBEAT)
         stager = Stager(here.database, here.key_ring, here.clock, fleet, times, HEARTBEAT)
         yield Crew(here, fleet, launcher, stager)

@@ -44,7 +44,8 @@ async def _claim(here: Installation) -> list[Bot]:
 
 
 async def _launch(here: Installation, bot: Bot) -> None:
-    await Launcher(here.database, here.key_ring, here.clock, here.launch_times, None).launch(bot)
+    launcher = Launcher(here.database, here.key_ring, here.clock, here.launch_times, None, timedelta(minutes=2))
+    await launcher.launch(bot)
 
 
 async def _stored(here: Installation, bot: Bot) -> Any:

@@ -223,13 +223,13 @@ async def test_a_staged_bot_whose_meeting_moves_away_waits_again(its: Crew, ana:
 async def test_a_staged_bot_whose_meeting_moves_a_little_is_staged_anew(its: Crew, ana: Person) -> None:
     """The new time is within the lead: it goes to the runner again at once."""
     bot = await its.staged(ana)
-    ana.primary.move("meeting", starts=_STARTS + timedelta(minutes=1))
+    ana.primary.move("meeting", starts=_STARTS - timedelta(minutes=1))
     await its.sync()
     await its.work()
     again = await its.bot(bot)
     assert again is not None
     assert (again.state, again.launch_id) == (BotState.STAGED, its.fleet.orders[1].id)
-    assert its.fleet.orders[1].body["join_at"] == "2026-12-02T08:31:00.000000Z"
+    assert its.fleet.orders[1].body["join_at"] == "2026-12-02T08:29:00.000000Z"
     assert [call for call, _ in its.fleet.told] == ["stage", "call_off", "stage"]
 
 
@@ -310,7 +310,7 @@ async def test_a_bot_that_has_begun_to_join_is_let_be(its: Crew, ana: Person) ->
 async def test_a_runner_that_can_not_be_told_holds_the_bot(its: Crew, ana: Person) -> None:
     """It is staged until the runner has confirmed, and never at two places; the call is made again and again."""
     bot = await its.staged(ana)
-    ana.primary.move("meeting", starts=_STARTS + timedelta(minutes=1))
+    ana.primary.move("meeting", starts=_STARTS - timedelta(minutes=1))
     await its.sync()
     its.fleet.answers = [Trouble("down"), Trouble("down")]
     for _ in range(2):
@@ -480,6 +480,22 @@ async def test_a_bot_that_falls_silent_in_its_meeting_has_failed(its: Crew, ana:
     assert lost is not None
     with pytest.raises(Impossible):
         await its.report(lost, BotEventType.MEETING_ENDED)
+
+
+async def test_a_bot_that_nobody_could_hear_is_not_given_up_at_once(its: Crew, ana: Person) -> None:
+    """We were down for longer than it may be silent: it has a heartbeat's time to be heard again."""
+    bot = await its.staged(ana)
+    its.here.clock.at = _STARTS
+    for step in (BotEventType.JOIN_REQUESTED, BotEventType.JOINED_MEETING):
+        await its.report(bot, step)
+    its.here.clock.advance(HEARTBEAT + timedelta(minutes=1))
+    await its.work()
+    assert (await its.report(bot, BotEventType.MEETING_ENDED)).state is BotState.POST_PROCESSING
+    its.here.clock.advance(timedelta(hours=25))
+    await its.work()
+    its.here.clock.advance(HEARTBEAT)
+    await its.work()
+    assert (await its.steps(bot))[-1] == ("fatal_error", "heartbeat_timeout")
 
 
 async def test_a_bot_that_has_ended_owes_nothing(its: Crew, ana: Person) -> None:

@@ -42,6 +42,8 @@ NO_SHOW_AFTER = timedelta(minutes=10)
 _ASKED_LATELY = timedelta(minutes=1)
 # Closer to its meeting than this, a bot does not wait for what its calendar says.
 _TOO_LATE_TO_ASK = timedelta(seconds=20)
+# A bot whose time is found to be up this late was not given up in time because nobody worked, and perhaps listened.
+_FOUND_LATE = timedelta(seconds=1)
 _TOKEN_BYTES = 32
 
 
@@ -76,13 +78,17 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Launcher:
-    """Takes bots that are due. `orders` is None where no runner is configured."""
+    """Takes bots that are due. `orders` is None where no runner is configured.
+
+    `heartbeat` is how long a bot that we could not hear has to be heard again.
+    """
 
     database: Database
     key_ring: KeyRing
     clock: Clock
     times: LaunchTimes
     orders: Orders | None
+    heartbeat: timedelta
 
     async def launch(self, claimed: Bot) -> None:
         """Does what a claimed bot is due for and settles the claim. Raises ClaimLost."""
@@ -153,9 +159,14 @@ class Launcher:
     ) -> None:
         """Ends a bot of whose launch nothing has come, unless its meeting has been prolonged meanwhile."""
         launch = await launches.find(tx, launch_id)
+        is_taken = launch is not None and launch.state is LaunchState.TAKEN
+        if is_taken and claimed.due_at is not None and now - claimed.due_at > _FOUND_LATE:
+            # Everything of ours was down: what the bot has said meanwhile it says again.
+            await _settle(tx, claimed, due_at=now + self.heartbeat)
+            return
         if bot.reported_at is not None:
             sub_type, reason = "heartbeat_timeout", _SILENT
-        elif launch is not None and launch.state is LaunchState.TAKEN:
+        elif is_taken:
             sub_type, reason = "bot_not_launched", _NO_SHOW
         else:
             over_at = await _over_at(tx, bot)

@@ -109,6 +109,10 @@ class Stage:
             "ATTENDEE_SYNC_INTERVAL_SECONDS": "3",
             "ATTENDEE_PUSH_SYNC_INTERVAL_SECONDS": "3",
             "ATTENDEE_ALLOW_INSECURE_WEBHOOKS": "true",
+            # The sandbox is a fleet of bots too, and its meeting rooms are where they go.
+            "ATTENDEE_MEETING_HOSTS": f"sandbox={self.sandbox_url}",
+            "ATTENDEE_BOT_RUNNER": "http",
+            "ATTENDEE_BOT_RUNNER_URL": f"{self.sandbox_url}/fleet",
         }
         self.start("serve")
         await until(lambda: self._answers(f"{self.service_url}/readyz"))

@@ -106,6 +106,7 @@ class Story:
             ("The events are synced", self.sync),
             ("Bots are scheduled for all meetings", self.schedule_all),
             ("Bots are scheduled one by one", self.schedule_each),
+            ("A bot joins a meeting that starts now", self.join),
             ("An event is moved", self.move),
             ("An occurrence is moved", self.move_occurrence),
             ("An event is cancelled", self.cancel),
@@ -137,6 +138,10 @@ class Story:
     async def schedule_each(self) -> str:
         await self._mia.want_each_of_the_week()
         return f"{self._mia.name} picked meetings of this week: {len(self._mia.bots)} bots are scheduled for them"
+
+    async def join(self) -> str:
+        room = await self._ada.meet_now()
+        return f"{self._ada.name} has a meeting that starts now; its bot has joined, and is in the room at {room}"
 
     async def move(self) -> str:
         event = self._ada.single_meetings()[-1]

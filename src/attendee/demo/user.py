@@ -14,6 +14,7 @@ from attendee.model import Platform
 # What begins sooner than this is left alone, so that it is still to come when the story ends.
 _SOON = timedelta(hours=1)
 _MOVED_BY = timedelta(hours=2)
+_LASTS = timedelta(minutes=30)
 
 
 class User:
@@ -69,6 +70,22 @@ class User:
         for event_id in wanted:
             await self._visitor.switch_on(f"/events/{event_id}/notes")
         await self._see_bots(lambda event: event["id"] in wanted)
+
+    async def meet_now(self) -> str:
+        """A meeting that has just begun, in a room of the sandbox; the room's address, once the bot is in it."""
+        title, starts = "Stand-up", clock.now()
+        new = {"title": title, "starts": starts.isoformat(), "ends": (starts + _LASTS).isoformat(), "with_room": True}
+        await self._stage.ask_sandbox("POST", f"/calendars/{quote(self.email)}/events", new)
+
+        async def joined() -> str | None:
+            since = quote(clock.written(starts - _LASTS))
+            path = f"/calendar_events?calendar_id={self.calendar_id}&start_time_gte={since}"
+            for event in await self._stage.everything(path):
+                if event["name"] == title and any(bot["state"].startswith("joined") for bot in event["bots"]):
+                    return str(event["meeting_url"])
+            return None
+
+        return await until(joined)
 
     async def move(self, event: Any) -> str:
         """The event two hours later; its times before and after, and its bot's, for the reader."""
@@ -126,10 +143,9 @@ class User:
         return await self.scheduled_bots()
 
     async def scheduled_bots(self) -> int:
-        """How many bots are scheduled for this user's meetings now."""
+        """How many bots wait for this user's meetings now."""
         ids = {event["id"] for event in self.events}
-        scheduled = await self._stage.everything("/bots?states=scheduled")
-        return sum(bot["calendar_event_id"] in ids for bot in scheduled)
+        return sum(bot["calendar_event_id"] in ids for bot in await self._waiting_bots())
 
     def single_meetings(self) -> Sequence[Any]:
         """Meetings of the week with a bot that are no part of a series, the earliest first."""
@@ -150,11 +166,15 @@ class User:
         }
 
         async def seen() -> dict[str, Any] | None:
-            bots = {bot["calendar_event_id"]: bot for bot in await self._stage.everything("/bots?states=scheduled")}
+            bots = {bot["calendar_event_id"]: bot for bot in await self._waiting_bots()}
             return bots if wanted <= bots.keys() else None
 
         bots = await until(seen)
         self.bots = {event_id: bots[event_id] for event_id in wanted}
+
+    async def _waiting_bots(self) -> Sequence[Any]:
+        """Those that are scheduled, and those that the fleet has already."""
+        return await self._stage.everything("/bots?states=scheduled&states=staged")
 
     def _meetings(self, is_wanted: Callable[[dict[str, Any]], bool]) -> Sequence[Any]:
         now = clock.now()

@@ -106,7 +106,7 @@ async def running_side(
             database,
             clock,
             Client(http, address, key),
-            Launcher(database, key_ring, clock, times, Orders(address, MeetingLinks().service_of)),
+            Launcher(database, key_ring, clock, times, Orders(address, MeetingLinks().service_of), HEARTBEAT),
             Stager(database, key_ring, clock, runner, times, HEARTBEAT),
             Sender(database, outgoing, key_ring, clock),
         )
