@@ -316,7 +316,7 @@ async def test_a_sync_is_all_or_nothing(here: Installation) -> None:
     assert step > 10, "it died at each of the statements before"
 
     after = await _dump(here)
-    told = {"calendars", "events", "bots", "deliveries", "activity", "set_aside_events"}
+    told = {"calendars", "events", "bots", "deliveries", "activity", "set_aside_events", "syncs"}
     assert {name for name, rows in after.items() if rows != before[name]} == told
     (body,) = await _told_events(here)
     assert [len(body[fate]) for fate in ("created", "updated", "deleted")] == [1, 2, 1]

@@ -268,9 +268,10 @@ async def test_a_quiet_meeting_is_not_a_dead_bot(pair: Pair) -> None:
     await pair.report(remote_id, "joined_meeting")
     for _ in range(10):
         pair.here.clock.advance(timedelta(seconds=60))
+        heard_at = pair.here.clock()
         await pair.report(remote_id, "heartbeat")
     assert (await pair.ours.bot(bot_id))["state"] == "joined_not_recording"
-    pair.here.clock.advance(HEARTBEAT)
+    pair.here.clock.at = heard_at + HEARTBEAT
     await pair.theirs.work()
     await pair.go_on()
     ours = await pair.ours.bot(bot_id)
