@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import io
 import socket
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ from attendee.bots.schedule import LaunchTimes
 from attendee.clock import Clock
 from attendee.meetings import MeetingLinks
 from attendee.model import ProjectId, new_id
+from attendee.sandbox.app import QuietServer
 from attendee.store import projects, tables
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
@@ -172,35 +173,19 @@ def new_app(
     )
 
 
-class LoopbackServer(uvicorn.Server):
-    """uvicorn inside a test: it says when it is up, and leaves the signals to pytest."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        super().__init__(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
-        self.is_up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.is_up.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
 @contextlib.asynccontextmanager
 async def served_app(app: ASGIApp) -> AsyncGenerator[str]:
     """The address at which the application is served meanwhile."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        server = LoopbackServer(app)
+        server = QuietServer(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
         serving = asyncio.create_task(server.serve([listening]))
-        await server.is_up.wait()
+        await server.up.wait()
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
-            server.should_exit = True
+            server.end()
             await serving
 
 

@@ -35,6 +35,8 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     async with made.transaction() as tx:
         await tx.run_sync(_values.metadata.create_all)
     yield made
+    async with made.transaction() as tx:
+        await tx.run_sync(_values.metadata.drop_all)
     await made.close()
 
 
