@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,8 +40,13 @@ _HANG_UP = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
-_EMPTY = f"{_HANG_UP}; SET session_replication_role = replica; " + "; ".join(
-    str(table.delete()) for table in users.metadata.tables.values()
+_EMPTY = "; ".join(
+    (
+        _HANG_UP,
+        "SELECT version_num FROM alembic_version",
+        "SET session_replication_role = replica",
+        *(str(table.delete()) for table in users.metadata.tables.values()),
+    )
 )
 
 
@@ -226,19 +232,24 @@ def postgresql_cluster() -> Iterator[PostgresqlCluster]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_database(postgresql_cluster: PostgresqlCluster) -> str:
-    """The name of a database with the schema in place."""
-    name = postgresql_cluster.create_database()
-    _complete(migrate(postgresql_cluster.url(name)))
-    return name
+def postgresql_databases(postgresql_cluster: PostgresqlCluster) -> list[str]:
+    """The names of databases with the schema in place and nothing in them: one at most."""
+    return []
 
 
 @pytest.fixture
-def postgresql_url(postgresql_cluster: PostgresqlCluster, postgresql_database: str) -> Iterator[str]:
+def postgresql_url(postgresql_cluster: PostgresqlCluster, postgresql_databases: list[str]) -> Iterator[str]:
     """A PostgreSQL database with the schema in place and nothing in it."""
-    yield postgresql_cluster.url(postgresql_database)
+    if not postgresql_databases:
+        postgresql_databases.append(postgresql_cluster.create_database())
+        _complete(migrate(postgresql_cluster.url(postgresql_databases[0])))
+    name = postgresql_databases.pop()
+    yield postgresql_cluster.url(name)
     # A tenth of what it costs to copy a database for each test.
-    postgresql_cluster.execute(_EMPTY, database=postgresql_database)
+    with suppress(asyncpg.PostgresError):
+        postgresql_cluster.execute(_EMPTY, database=name)
+        # Not where the test has broken the schema on purpose: that database has been used up.
+        postgresql_databases.append(name)
 
 
 @pytest.fixture(scope="session")
