@@ -2,7 +2,7 @@ PYTHON ?= python3
 installed := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos check links lock migration clean
+.PHONY: help demo run test chaos soak check links lock migration clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ test: $(installed) ## Run the tests, on SQLite and on a PostgreSQL of their own.
 chaos: $(installed) ## Kill processes at random for two minutes and look for broken promises (SEED=, SECONDS=, CALENDARS=).
 	@tests/install-postgresql
 	@SEED="$(SEED)" SECONDS="$(SECONDS)" CALENDARS="$(CALENDARS)" .venv/bin/python -m tests.chaos
+
+soak: $(installed) ## Twenty minutes of load: nothing may be lost, and memory may not grow (SEED=, SECONDS=, CALENDARS=).
+	@tests/install-postgresql
+	@SEED="$(SEED)" SECONDS="$(SECONDS)" CALENDARS="$(CALENDARS)" .venv/bin/python -m tests.chaos soak
 
 check: $(installed) ## Lint, check the format, the types and the import rules.
 	@.venv/bin/ruff check

@@ -1,4 +1,7 @@
-"""`make chaos`: two minutes with 300 calendars; SEED, SECONDS and CALENDARS in the environment say otherwise."""
+"""`make chaos`: two minutes of kills with 300 calendars. `make soak`: twenty minutes of load, and nobody is killed.
+
+SEED, SECONDS and CALENDARS in the environment say otherwise.
+"""
 
 import asyncio
 import os
@@ -16,13 +19,14 @@ def _tell(text: str) -> None:
 
 def main() -> int:
     """The exit status: 0 if every promise was kept."""
+    soaks = sys.argv[1:] == ["soak"]
     plan = Plan(
         seed=int(os.environ.get("SEED") or secrets.randbelow(2**32)),
-        seconds=float(os.environ.get("SECONDS") or 120),
+        seconds=float(os.environ.get("SECONDS") or (1200 if soaks else 120)),
         calendars=int(os.environ.get("CALENDARS") or 300),
-        serving=2,
-        working=3,
-        kill_every_seconds=2,
+        serving=1 if soaks else 2,
+        working=1 if soaks else 3,
+        kill_every_seconds=None if soaks else 2,
         changes_a_second=25,
     )
     _tell(f"SEED={plan.seed} SECONDS={plan.seconds:g} CALENDARS={plan.calendars}")

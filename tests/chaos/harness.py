@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 from aiohttp import web
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -372,6 +373,10 @@ class Processes:
     def missing(self) -> list[str]:
         """Those that were killed, or could not start while the database was away."""
         return [name for name in self.commands if name not in self.alive()]
+
+    def memory(self) -> dict[str, int]:
+        """What each living process has resident, in bytes."""
+        return {name: psutil.Process(self._running[name].pid).memory_info().rss for name in self.alive()}
 
     def complaints(self) -> Iterator[dict[str, Any]]:
         """What the processes logged as errors."""

@@ -5,6 +5,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import Any
 
 from attendee import clock
@@ -14,6 +15,8 @@ from tests.chaos.run import QUEUES, Plan, Stage, calm_down, connect_calendars, s
 _INVISIBLE = {"etag", "updated", "sequence", "reminders", "@odata.etag", "changeKey", "lastModifiedDateTime"}
 # Before this was due, it was nobody's fault not to have done it.
 _LATE = timedelta(seconds=5)
+# Of what was resident when the second quarter began to the last quarter, in bytes: caches fill, leaks go on.
+_MAY_GROW = 12 * 1024 * 1024
 _AT_ONCE = 20
 _SHOWN = 5
 
@@ -41,6 +44,7 @@ async def broken_promises(plan: Plan, tell: Callable[[str], None]) -> list[str]:
             "a bot that is orphaned or forgotten": lambda: _lost_bots(stage, events),
             "work that is stuck": lambda: _stuck(stage),
             "a fault of our own in the log": lambda: _faults(stage),
+            "memory that grows": lambda: _growing(stage),
         }
         for promise, ask in questions.items():
             broken[promise] = await ask()
@@ -189,3 +193,17 @@ async def _faults(stage: Stage) -> list[str]:
         if said["message"] == "sync_failed"
         or not gone_at <= datetime.fromisoformat(said["timestamp"]) <= back_at + _LATE
     ]
+
+
+async def _growing(stage: Stage) -> list[str]:
+    """Where nobody is killed, every process has as much memory in the last quarter as in the second."""
+    if stage.plan.kill_every_seconds is not None:
+        return []
+    ways = []
+    for name, resident in stage.memory.items():
+        quarter = len(resident) // 4
+        before, after = (median(part) for part in (resident[quarter : 2 * quarter], resident[-quarter:]))
+        stage.say(f"{name}: {before / 2**20:.1f} MB in the second quarter, {after / 2**20:.1f} MB in the last")
+        if after - before > _MAY_GROW:
+            ways.append(f"{name}: {[round(size / 2**20) for size in resident]} MB")
+    return ways

@@ -5,7 +5,8 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,6 +50,7 @@ QUEUES = ("calendars", "channels", "bots", "deliveries")
 class Plan:
     """`seconds` of changes and kills; the database is stopped and started again halfway through.
 
+    Without `kill_every_seconds` nobody is killed and the database stays: that is load alone, and memory is looked at.
     With `hurries` every process is killed at the end, and the minute that their claims last, and whatever waits for
     its next try, is taken out of the rows instead of waited for: to the processes that are started then, it has passed.
     """
@@ -58,7 +60,7 @@ class Plan:
     calendars: int
     serving: int
     working: int
-    kill_every_seconds: float
+    kill_every_seconds: float | None
     changes_a_second: float
     hurries: bool = False
 
@@ -67,7 +69,8 @@ class Plan:
 class Stage:
     """All that takes part.
 
-    `bots` are the orders that were confirmed, by their deduplication keys; `outage` is when there was no database.
+    `bots` are the orders that were confirmed, by their deduplication keys; `outage` is when there was no database;
+    `memory` is what each process had resident, in bytes, time after time.
     """
 
     plan: Plan
@@ -83,6 +86,7 @@ class Stage:
     calendars: dict[str, str] = field(default_factory=dict)
     bots: dict[str, dict[str, Any]] = field(default_factory=dict)
     orders: int = 0
+    memory: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     outage: tuple[datetime, datetime] = field(default_factory=lambda: (clock.now(), clock.now()))
     began: float = field(default_factory=time.monotonic)
 
@@ -203,9 +207,12 @@ async def connect_calendars(stage: Stage) -> None:
 
 
 async def wreak_havoc(stage: Stage) -> None:
-    """Changes events, orders bots, kills processes and starts them again, and the database once."""
+    """Changes events, orders bots, and as planned kills processes and starts them again, and the database once."""
+    works: list[Callable[..., Coroutine[Any, Any, None]]] = [_change, _order, _report]
+    if stage.plan.kill_every_seconds is not None:
+        works += [_kill, _restart_database]
     async with asyncio.TaskGroup() as tasks:
-        for work in (_change, _order, _kill, _restart_database, _report):
+        for work in works:
             tasks.create_task(work(stage, until=time.monotonic() + stage.plan.seconds))
 
 
@@ -237,6 +244,7 @@ async def _order(stage: Stage, *, until: float) -> None:
 async def _kill(stage: Stage, *, until: float) -> None:
     """One after the other, and each is started again soon after."""
     processes, choose = stage.processes, stage.choose
+    assert stage.plan.kill_every_seconds is not None, "else nobody is killed"
     while time.monotonic() < until:
         await asyncio.sleep(choose.uniform(0.3, 1.7) * stage.plan.kill_every_seconds)
         alive = processes.alive()
@@ -260,6 +268,8 @@ async def _restart_database(stage: Stage, *, until: float) -> None:
 async def _report(stage: Stage, *, until: float) -> None:
     while time.monotonic() < until:
         stage.say(stage.figures)
+        for name, resident in stage.processes.memory().items():
+            stage.memory[name].append(resident)
         await asyncio.sleep(_TELL_EVERY_SECONDS)
 
 

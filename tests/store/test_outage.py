@@ -1,5 +1,7 @@
 """A database that is away is told from a statement that is wrong: only the one passes by itself."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -52,4 +54,21 @@ async def test_wrong_statement_is_ours(database_url: str) -> None:
             async with database.transaction() as tx:
                 await tx.execute(text(statement))
         assert not is_away(wrong.value) or database.is_sqlite
+    await database.close()
+
+
+async def test_connections_are_given_out_in_line(sqlite_url: str) -> None:
+    """Who comes in the moment that one is given back does not get it before those who have waited."""
+    database, order = Database(sqlite_url), []
+
+    async def write(name: str) -> None:
+        async with database.transaction():
+            order.append(name)
+
+    async with database.transaction():
+        waiting = [asyncio.create_task(write(name)) for name in ("first", "second")]
+        await asyncio.sleep(0)
+    await write("newcomer")
+    await asyncio.gather(*waiting)
+    assert order == ["first", "second", "newcomer"]
     await database.close()

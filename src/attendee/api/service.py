@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,9 +16,11 @@ from attendee.meetings import MeetingLinks
 from attendee.model import KeyId, ProjectId
 from attendee.store import projects
 from attendee.store.columns import KeyRing
-from attendee.store.database import Database
+from attendee.store.database import TROUBLE, Database
 from attendee.store.projects import ApiKey
 from attendee.sync.schedule import Intervals
+
+log = structlog.get_logger(__name__)
 
 _SCHEMES = {"token", "bearer"}
 
@@ -89,9 +92,14 @@ async def _opened(tx: AsyncConnection, secret: str) -> ApiKey:
 
 async def _record_use(service: Service, key: ApiKey) -> None:
     now = service.clock()
-    if not key.is_use_recorded(now=now):
+    if key.is_use_recorded(now=now):
+        return
+    try:
         async with service.database.transaction() as tx:
             await projects.record_use(tx, key.id, now=now)
+    except TROUBLE as trouble:
+        # What a database that can't be written to still tells is worth having.
+        log.warning("key_use_not_recorded", key_id=key.id, error=str(trouble))
 
 
 def bearer(header: str | None) -> str:

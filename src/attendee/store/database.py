@@ -24,7 +24,8 @@ _SQLITE_BUSY_MILLISECONDS = 30_000
 _SQLITE_READERS = 8
 _POSTGRESQL_CONNECTIONS = 20
 # What a statement carries is people's data: it stays out of errors, and so out of logs.
-_ENGINE: dict[str, Any] = {"max_overflow": 0, "pool_timeout": 60, "hide_parameters": True}
+_ENGINE: dict[str, Any] = {"max_overflow": 0, "hide_parameters": True}
+_CONNECTION_SECONDS = 60
 _WAKES = "wakes"
 # The name under which processes on one PostgreSQL tell each other of work.
 _CHANNEL = "attendee"
@@ -33,8 +34,9 @@ EVERYTHING = "*"
 _LISTEN_AGAIN_SECONDS = 1.0
 # Everything that is the database's, or of the way to it, and may be better the next time.
 TROUBLE = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-# Codes of PostgreSQL's: it stops, stopped or starts (57P01 to 57P03), or has no connection left.
-_UNAVAILABLE = ("57P", "53300")
+# Codes of PostgreSQL's: it stops, stopped or starts (57P01 to 57P03), is out of disk, memory or connections (53...), or
+# only reads for now; somebody else has the lock; two transactions got in each other's way (40...).
+_UNAVAILABLE = ("57P", "53", "25006", "55P03", "40")
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +67,7 @@ class Database:
         if self.is_sqlite:
             self._writer = create_async_engine(parsed, pool_size=1, **_ENGINE)
             self._reader = create_async_engine(parsed, pool_size=_SQLITE_READERS, **_ENGINE)
+            self._to_write, self._to_read = asyncio.Semaphore(1), asyncio.Semaphore(_SQLITE_READERS)
             _prepare_sqlite(self._writer, begin="BEGIN IMMEDIATE", query_only=False)
             _prepare_sqlite(self._reader, begin="BEGIN", query_only=True)
         else:
@@ -75,6 +78,7 @@ class Database:
                 connect_args=_postgresql_arguments(parsed),
                 **_ENGINE,
             )
+            self._to_write = self._to_read = asyncio.Semaphore(_POSTGRESQL_CONNECTIONS)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -84,7 +88,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that may write: committed at the end, rolled back by an exception."""
-        async with self._writer.connect() as connection:
+        async with self._connected() as connection:
             wakes: set[str] = set()
             connection.info[_WAKES] = wakes
             async with connection.begin():
@@ -97,7 +101,12 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that only reads."""
-        async with self._reader.connect() as connection, connection.begin():
+        async with _in_line(self._to_read), self._reader.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncGenerator[AsyncConnection]:
+        async with _in_line(self._to_write), self._writer.connect() as connection:
             yield connection
 
     def on_wake(self, tell: Callable[[str], None]) -> None:
@@ -118,7 +127,7 @@ class Database:
         try:
             while self._untold:
                 works, self._untold = self._untold, set()
-                async with self._writer.connect() as connection, connection.begin():
+                async with self._connected() as connection, connection.begin():
                     await connection.execute(text("SELECT pg_notify(:channel, :works)"), _notice(works))
         except TROUBLE as trouble:
             log.warning("notify_failed", error=str(trouble))
@@ -144,7 +153,7 @@ class Database:
             for work in works.split(","):
                 self._tell(work)
 
-        async with self._writer.connect() as connection:
+        async with self._connected() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None, "asyncpg's own connection"
             driver.add_termination_listener(lambda _: lost.set())
@@ -207,6 +216,23 @@ class SoleServer:
 
     def release(self) -> None:
         self._file.close()
+
+
+@asynccontextmanager
+async def _in_line(places: asyncio.Semaphore) -> AsyncGenerator[None]:
+    """One of the places, first come, first served. Raises NoConnectionFree.
+
+    The pool alone gives what comes back to whoever asks at that moment, and lets those who waited wait anew.
+    """
+    try:
+        async with asyncio.timeout(_CONNECTION_SECONDS):
+            await places.acquire()
+    except TimeoutError:
+        raise NoConnectionFree(f"No connection was free within {_CONNECTION_SECONDS} seconds.") from None
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def is_away(trouble: Exception) -> bool:
