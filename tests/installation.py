@@ -213,7 +213,7 @@ class NotDue(Exception):
 
 @asynccontextmanager
 async def installation(
-    database_url: str, *, wants_push: bool = False, lead: timedelta | None = None
+    database_url: str, *, wants_push: bool = False, lead: timedelta | None = None, key_ring: KeyRing = KEY_RING
 ) -> AsyncIterator[Installation]:
     """An installation over a fresh, migrated database, with one project. With a `lead` it has a runner, elsewhere."""
     clock = ManualClock()
@@ -221,7 +221,7 @@ async def installation(
     database = Database(database_url)
     async with SandboxServer(world) as sandbox, aiohttp.ClientSession() as http:
         async with database.transaction() as tx:
-            project = await projects.create(tx, "test", key_ring=KEY_RING, now=clock())
+            project = await projects.create(tx, "test", key_ring=key_ring, now=clock())
         quiet = QuietSyncs(database, INTERVALS)
         providers: dict[Platform, CalendarProvider] = {
             Platform.GOOGLE: GoogleCalendar(
@@ -241,7 +241,7 @@ async def installation(
         pipeline = Pipeline(
             database=database,
             providers=providers,
-            key_ring=KEY_RING,
+            key_ring=key_ring,
             clock=clock,
             settings=SyncSettings(
                 past=timedelta(days=1),
@@ -252,5 +252,7 @@ async def installation(
             ),
             settle_quiet=quiet.add,
         )
-        yield Installation(clock, database, world, sandbox, http, pipeline, quiet, project.id, LaunchTimes(lead))
+        yield Installation(
+            clock, database, world, sandbox, http, pipeline, quiet, project.id, LaunchTimes(lead), key_ring
+        )
         await database.close()

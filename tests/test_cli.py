@@ -185,6 +185,19 @@ def test_wrong_key_stops_the_start_and_changes_nothing(attendee: CommandLine) ->
     assert [one["name"] for one in attendee.document("projects", "list")["results"]] == ["app"]
 
 
+def test_keys_are_rotated(attendee: CommandLine) -> None:
+    """With the new key in front everything is sealed anew; from then on the old one is not needed."""
+    attendee.document("projects", "create", "app")
+    old = (attendee.directory / "data" / "encryption.key").read_text().strip()
+    new = KeyRing.generate_key()
+    attendee.settings["ENCRYPTION_KEYS"] = new
+    assert "don't open with ATTENDEE_ENCRYPTION_KEYS" in attendee.complaint("encryption", "rotate")
+    attendee.settings["ENCRYPTION_KEYS"] = f"{new},{old}"
+    assert attendee.document("encryption", "rotate") == {"resealed": 1, "unopened": 0}
+    attendee.settings["ENCRYPTION_KEYS"] = new
+    assert "The other keys may go" in attendee.run("encryption", "rotate").stdout
+
+
 def test_serving_on_sqlite(attendee: CommandLine) -> None:
     """`serve` makes all it needs, says where it is, and the short commands work beside it; SIGTERM ends it with 0."""
     with attendee.running("serve", PORT="0") as serving:

@@ -27,9 +27,10 @@ from attendee.sandbox.seed import seed_week
 from attendee.sandbox.world import World
 from attendee.settings import Settings, read_settings
 from attendee.startup import CannotStart, Opened
-from attendee.store import links, projects, subscriptions, users
+from attendee.store import links, projects, resealing, subscriptions, users
 from attendee.store.columns import KeyRing
 from attendee.store.projects import ApiKey, Project
+from attendee.store.resealing import Progress
 from attendee.store.subscriptions import NewSubscription, Subscription
 from attendee.store.users import User
 from attendee.webhooks import targets
@@ -389,6 +390,35 @@ def generate_key(*, as_json: _AsJson = False) -> None:
     """Print a new key for ATTENDEE_ENCRYPTION_KEYS. It works whatever the settings are."""
     key = KeyRing.generate_key()
     _show({"key": key}, key, as_json=as_json)
+
+
+@encryption_app.command("rotate")
+def rotate_keys(*, as_json: _AsJson = False) -> None:
+    """Encrypt every stored secret with the first of ATTENDEE_ENCRYPTION_KEYS, while the service runs.
+
+    Before: put the new key in front of the old ones, and restart every process, so that all of them know it. If it is
+    interrupted, run it again. It says when the old keys may go.
+    """
+
+    async def work(at_hand: Opened) -> Progress:
+        progress = Progress(0, 0, 0)
+        async for progress in resealing.reseal_all(at_hand.database, at_hand.key_ring):
+            if not as_json and progress.left:
+                typer.echo(f"{progress.resealed:,} secrets done, {progress.left:,} left ...")
+        return progress
+
+    done = _run_short(work)
+    if done.unopened:
+        raise CannotStart(
+            f"{done.unopened:,} stored secrets open with none of the keys and were left as they are: put the key that "
+            "they were encrypted with into ATTENDEE_ENCRYPTION_KEYS and run this again. No key may go yet."
+        )
+    text = (
+        f"{done.resealed:,} secrets were encrypted anew, and every stored secret is now encrypted with the first key. "
+        "The other keys may go, if every process was started with the first key in its place; if one was not, restart "
+        "it, then run this once more. Keep them as long as you keep backups that are older than this."
+    )
+    _show({"resealed": done.resealed, "unopened": done.unopened}, text, as_json=as_json)
 
 
 def _settings() -> Settings:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.clock import now
 from attendee.settings import Settings, WrongSetting
-from attendee.store import projects
+from attendee.store import projects, resealing
 from attendee.store.columns import KeyRing, WrongKey
 from attendee.store.database import AlreadyServed, Database, SchemaOutdated, SoleServer, migrate
 
@@ -243,6 +243,7 @@ async def _key_ring_in(path: Path, database: Database) -> KeyRing:
 
 async def _check_opens(key_ring: KeyRing, tx: AsyncConnection, *, wrong: str) -> None:
     try:
+        await resealing.check_keys(tx, key_ring)
         for project in await projects.all_projects(tx):
             await projects.live_secrets(tx, project.id, key_ring=key_ring, now=now())
     except WrongKey:

@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _KEY_BYTES = 32
-_KEY_ID_BYTES = 4
+KEY_ID_BYTES = 4
 _NONCE_BYTES = 12
 
 
@@ -109,7 +109,7 @@ class KeyRing:
         for number, text in enumerate(keys, start=1):
             key = _decode_key(text, number=number)
             self._ciphers[_key_id(key)] = AESGCM(key)
-        self._sealing_id = next(iter(self._ciphers))
+        self.sealing_id = next(iter(self._ciphers))
 
     @staticmethod
     def generate_key() -> str:
@@ -118,12 +118,12 @@ class KeyRing:
 
     def seal(self, secret: str, *, table: str, column: str, row_id: str) -> Sealed:
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = self._ciphers[self._sealing_id].encrypt(nonce, secret.encode(), _bound_to(table, column, row_id))
-        return Sealed(self._sealing_id + nonce + sealed)
+        sealed = self._ciphers[self.sealing_id].encrypt(nonce, secret.encode(), _bound_to(table, column, row_id))
+        return Sealed(self.sealing_id + nonce + sealed)
 
     def open(self, sealed: Sealed, *, table: str, column: str, row_id: str) -> str:
         """The secret. Raises WrongKey."""
-        key_id, rest = bytes(sealed[:_KEY_ID_BYTES]), bytes(sealed[_KEY_ID_BYTES:])
+        key_id, rest = bytes(sealed[:KEY_ID_BYTES]), bytes(sealed[KEY_ID_BYTES:])
         cipher = self._ciphers.get(key_id)
         if cipher is None:
             message = f"{table}.{column} was encrypted with a key that is not among ATTENDEE_ENCRYPTION_KEYS."
@@ -134,6 +134,14 @@ class KeyRing:
             message = f"{table}.{column} does not open: it was changed, or sealed for another row."
             raise WrongKey(message) from None
         return opened.decode()
+
+    def knows(self, sealed: Sealed) -> bool:
+        """Whether the key that sealed it is among these."""
+        return bytes(sealed[:KEY_ID_BYTES]) in self._ciphers
+
+    def is_current(self, sealed: Sealed) -> bool:
+        """Whether the first key sealed it, as it would now."""
+        return bytes(sealed[:KEY_ID_BYTES]) == self.sealing_id
 
     def __repr__(self) -> str:
         return f"KeyRing({len(self._ciphers)} keys, ***)"
@@ -151,7 +159,7 @@ def _decode_key(text: str, *, number: int) -> bytes:
 
 
 def _key_id(key: bytes) -> bytes:
-    return sha256(b"attendee key id" + key).digest()[:_KEY_ID_BYTES]
+    return sha256(b"attendee key id" + key).digest()[:KEY_ID_BYTES]
 
 
 def _bound_to(table: str, column: str, row_id: str) -> bytes:
