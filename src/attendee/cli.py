@@ -234,7 +234,9 @@ def create_webhook(
         new = NewSubscription(url, tuple(dict.fromkeys(triggers)))
         async with at_hand.database.transaction() as tx:
             owner = await _project(tx, project)
-            subscription = await subscriptions.create(tx, new, project_id=owner.id, now=clock.now())
+            subscription = await subscriptions.create(
+                tx, new, project_id=owner.id, most=settings.webhooks_per_project, now=clock.now()
+            )
             # The oldest: while secrets rotate it is the one behind X-Webhook-Signature.
             secret, *_ = await projects.live_secrets(tx, owner.id, key_ring=at_hand.key_ring, now=clock.now())
             return subscription, secret

@@ -25,6 +25,7 @@ from attendee.bots.runners.remote import RemoteRunner
 from attendee.bots.schedule import LaunchTimes
 from attendee.bots.staging import Stager
 from attendee.dashboard.app import beside, create_dashboard
+from attendee.front import BehindProxies, HttpWithBoundedHeads
 from attendee.meetings import MeetingLinks
 from attendee.model import LaunchId, Platform, ProjectId
 from attendee.outgoing import Outgoing
@@ -41,6 +42,7 @@ from attendee.store.channels import Channel
 from attendee.store.database import TROUBLE, Database
 from attendee.store.deliveries import Delivery
 from attendee.store.launches import Launch
+from attendee.store.limits import Limits
 from attendee.sync.schedule import Intervals
 from attendee.sync.watch import ChannelKeeper
 from attendee.webhooks.send import Sender
@@ -110,6 +112,12 @@ class _Server(uvicorn.Server):
             intervals=_intervals(settings),
             launch_times=_launch_times(settings),
             heartbeat=timedelta(seconds=settings.bot_heartbeat_seconds),
+            limits=Limits(
+                settings.project_posts_per_minute,
+                settings.calendars_per_project,
+                settings.webhooks_per_project,
+                settings.bots_per_project,
+            ),
         )
         dashboard = create_dashboard(
             database=at_hand.database,
@@ -117,12 +125,15 @@ class _Server(uvicorn.Server):
             clock=clock.now,
             allow_insecure_webhooks=settings.allow_insecure_webhooks,
             public_url=settings.public_url,
+            most_webhooks=settings.webhooks_per_project,
             stop=stop,
         )
         super().__init__(
             uvicorn.Config(
-                beside(api, EveryRequest(dashboard)),
-                http="httptools",
+                BehindProxies(beside(api, EveryRequest(dashboard)), settings.trusted_proxies),
+                # Ours knows which proxies are trusted; uvicorn's would ask the environment.
+                proxy_headers=False,
+                http=HttpWithBoundedHeads,
                 ws="none",
                 log_config=None,
                 log_level=None,

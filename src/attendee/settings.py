@@ -1,6 +1,7 @@
 """What an operator can set: the environment and a `.env` file, read once into one frozen object."""
 
 import shlex
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -90,6 +91,13 @@ def _keys_that_open(keys: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...]
     if keys is not None:
         KeyRing([key.get_secret_value() for key in keys])
     return keys
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_network(text.strip(), strict=False)) for text in texts)
+    except ValueError as wrong:
+        raise ValueError(f"{wrong}; addresses and networks are right, such as 10.0.0.7,10.1.0.0/16") from None
 
 
 def _lower_case(value: Any) -> Any:
@@ -210,6 +218,25 @@ class Settings(BaseSettings):
     )
     bots_at_once_per_project: int = Field(
         default=100, ge=1, le=10_000, description="How many launches of one project are told to the runner at once."
+    )
+    project_posts_per_minute: int = Field(
+        default=3000, ge=1, description="How many POSTs of one project are let through in a minute, by all processes."
+    )
+    calendars_per_project: int | None = Field(
+        default=None, ge=0, description="How many calendars one project may have. Unset, it may have any number."
+    )
+    webhooks_per_project: int = Field(default=10, ge=0, description="How many webhooks one project may have.")
+    bots_per_project: int | None = Field(
+        default=None,
+        ge=0,
+        description="How many bots of one project may be unfinished at once. Unset, it may have any number.",
+    )
+    trusted_proxies: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_between_commas), AfterValidator(_networks)
+    ] = Field(
+        default=("127.0.0.0/8", "::1/128"),
+        description="The addresses and networks, between commas, of the proxies in front of this service: from them "
+        "alone X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed.",
     )
     allow_insecure_webhooks: bool = Field(
         default=False,

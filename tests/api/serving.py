@@ -26,6 +26,7 @@ from attendee.sandbox.app import QuietServer
 from attendee.store import projects, tables
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
+from attendee.store.limits import Limits
 from tests.installation import INTERVALS
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -160,6 +161,7 @@ def new_app(
     allow_insecure_webhooks: bool = False,
     launch_times: LaunchTimes = LaunchTimes(None),  # noqa: B008  # it never changes
     meeting_links: MeetingLinks | None = None,
+    limits: Limits = Limits(),  # noqa: B008  # it never changes
 ) -> FastAPI:
     return create_app(
         database=database,
@@ -170,6 +172,7 @@ def new_app(
         intervals=INTERVALS,
         launch_times=launch_times,
         heartbeat=HEARTBEAT,
+        limits=limits,
     )
 
 
@@ -191,7 +194,11 @@ async def served_app(app: ASGIApp) -> AsyncGenerator[str]:
 
 @contextlib.asynccontextmanager
 async def served(
-    database_url: str, *, allow_insecure_webhooks: bool = False, meeting_links: MeetingLinks | None = None
+    database_url: str,
+    *,
+    allow_insecure_webhooks: bool = False,
+    meeting_links: MeetingLinks | None = None,
+    limits: Limits = Limits(),  # noqa: B008  # it never changes
 ) -> AsyncGenerator[Served]:
     database = Database(database_url)
     key_ring = KeyRing([KeyRing.generate_key()])
@@ -202,6 +209,7 @@ async def served(
         clock=clock,
         allow_insecure_webhooks=allow_insecure_webhooks,
         meeting_links=meeting_links,
+        limits=limits,
     )
     try:
         project_id, key = await new_project(database, key_ring, name="Acme")

@@ -123,6 +123,7 @@ async def visited(database_url: str, *, public_url: str | None = None) -> AsyncG
         clock=clock,
         allow_insecure_webhooks=True,
         public_url=public_url,
+        most_webhooks=10,
         stop=stop,
     )
     try:

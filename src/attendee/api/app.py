@@ -20,6 +20,7 @@ from attendee.clock import Clock
 from attendee.meetings import MeetingLinks
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
+from attendee.store.limits import Limits, Posts
 from attendee.sync.schedule import Intervals
 
 _ROUTERS = (
@@ -74,6 +75,7 @@ def create_app(
     intervals: Intervals,
     launch_times: LaunchTimes,
     heartbeat: timedelta,
+    limits: Limits,
 ) -> FastAPI:
     """The application. It neither opens nor closes the database, and starts nothing."""
     app = Api(
@@ -93,6 +95,8 @@ def create_app(
         intervals=intervals,
         launch_times=launch_times,
         heartbeat=heartbeat,
+        limits=limits,
+        posts=Posts(database, limits.posts_per_minute),
     )
     app.add_middleware(EveryRequest)
     for router in _ROUTERS:

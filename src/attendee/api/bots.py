@@ -59,7 +59,7 @@ _READ_ONLY = "{} is read-only for a bot with a calendar_event_id: it follows the
     "",
     status_code=201,
     response_model=schemas.Bot,
-    responses=declared(400, 413),
+    responses=declared(400, 413, 429),
     openapi_extra=documented(schemas.NewBot),
 )
 async def create_bot(
@@ -73,6 +73,8 @@ async def create_bot(
     calendar_id: CalendarId | None = None
     join_at = body.join_at
     async with service.database.transaction() as tx:
+        # First, as everywhere: whoever locks the project locks nothing before it.
+        await bots.check_quota(tx, caller.project_id, most=service.limits.bots)
         if body.calendar_event_id is not None:
             event = await _event_to_join(tx, body.calendar_event_id, project_id=caller.project_id, now=now)
             calendar_id, meeting_url, join_at = event.calendar_id, event.meeting_url, event.start_time
@@ -202,7 +204,7 @@ async def delete_bot(caller: Authenticated, bot_id: str) -> Response:
     return Response()
 
 
-@router.post("/{bot_id}/leave", response_model=schemas.Bot, responses=declared(400, 404))
+@router.post("/{bot_id}/leave", response_model=schemas.Bot, responses=declared(400, 404, 429))
 async def leave_meeting(caller: Authenticated, bot_id: str) -> Response:
     """Lets a bot leave that is in its meeting, or on its way into it."""
     now, heartbeat = caller.service.clock(), caller.service.heartbeat

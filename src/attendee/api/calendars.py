@@ -36,7 +36,7 @@ _LISTING = Listing(
     "",
     status_code=201,
     response_model=schemas.Calendar,
-    responses=declared(400, 413),
+    responses=declared(400, 413, 429),
     openapi_extra=documented(schemas.NewCalendar),
 )
 async def create_calendar(
@@ -55,7 +55,12 @@ async def create_calendar(
     )
     async with caller.service.database.transaction() as tx:
         calendar = await calendars.create(
-            tx, new, project_id=caller.project_id, key_ring=caller.service.key_ring, now=now
+            tx,
+            new,
+            project_id=caller.project_id,
+            key_ring=caller.service.key_ring,
+            most=caller.service.limits.calendars,
+            now=now,
         )
         answer = await _shown(tx, calendar.id, project_id=caller.project_id, now=now)
     return JsonAnswer(answer, 201)
@@ -121,7 +126,7 @@ async def delete_calendar(caller: Authenticated, calendar_id: str) -> Response:
     return Response()
 
 
-@router.post("/{calendar_id}/sync", status_code=202, response_model=schemas.Calendar, responses=declared(404))
+@router.post("/{calendar_id}/sync", status_code=202, response_model=schemas.Calendar, responses=declared(404, 429))
 async def sync_calendar(caller: Authenticated, calendar_id: str) -> Response:
     """Asks for a sync now; on a disconnected calendar, for one attempt."""
     now = caller.service.clock()

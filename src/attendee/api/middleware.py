@@ -15,6 +15,9 @@ BODY_LIMIT = 1024 * 1024
 # A bot's image comes in base64 in the body; without it, the limit above holds (`bodies.py`).
 BODY_LIMIT_WITH_IMAGE = 12 * 1024 * 1024
 _TAKES_IMAGE = re.compile(r"/api/v1/bots(/[^/]+)?")
+# Ten times what any address of ours takes; Microsoft's handshake brings the longest.
+_URL_LIMIT = 16 * 1024
+_HEADERS_LIMIT = 32 * 1024
 # The one address that has a secret in it, since another server's webhooks can carry it nowhere else.
 _WITH_TOKEN = re.compile(r"(/runner/v1/remote/[^/]*/).*")
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
@@ -45,9 +48,9 @@ class EveryRequest:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
-        if "\x00" in path:
-            # No path of ours has it, and PostgreSQL could not even look for such an id.
-            await JsonAnswer({"error": "Not found"}, 404)(scope, receive, send_with_id)
+        refusal = _refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send_with_id)
             return
         limit = BODY_LIMIT_WITH_IMAGE if _TAKES_IMAGE.fullmatch(path) else BODY_LIMIT
         try:
@@ -71,6 +74,18 @@ class EveryRequest:
             if is_started:
                 raise
             await our_own_fault(error_id)(scope, receive, send_with_id)
+
+
+def _refusal(scope: Scope) -> JsonAnswer | None:
+    """The answer to a request that nobody needs to look into."""
+    if "\x00" in scope["path"]:
+        # No path of ours has it, and PostgreSQL could not even look for such an id.
+        return JsonAnswer({"error": "Not found"}, 404)
+    if len(scope["raw_path"]) + len(scope["query_string"]) > _URL_LIMIT:
+        return JsonAnswer({"detail": f"The address is too long: at most {_URL_LIMIT:,} bytes are accepted."}, 414)
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > _HEADERS_LIMIT:
+        return JsonAnswer({"detail": f"The headers are too long: at most {_HEADERS_LIMIT:,} bytes are accepted."}, 431)
+    return None
 
 
 def _request_id(headers: Mapping[bytes, bytes]) -> bytes:

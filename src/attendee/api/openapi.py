@@ -13,6 +13,7 @@ from attendee.clock import now
 from attendee.meetings import MeetingLinks
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
+from attendee.store.limits import Limits
 from attendee.sync.schedule import Intervals
 
 
@@ -27,6 +28,7 @@ def document() -> dict[str, Any]:
         intervals=Intervals(*(timedelta(minutes=30) for _ in range(5))),
         launch_times=LaunchTimes(None),
         heartbeat=timedelta(minutes=2),
+        limits=Limits(),
     )
     return app.openapi()
 

@@ -9,6 +9,7 @@ RequestProblem: refused before anything of the domain is asked
 └── InvalidCursor     a cursor that is not ours
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 from attendee.bots.reports import Impossible
 from attendee.errors import DomainError, Invalid, NotAllowed, NotFound
+from attendee.store.limits import TooManyPosts
 
 
 class RequestProblem(Exception):
@@ -72,6 +74,7 @@ _PROBLEMS: dict[type[Exception], tuple[int, Callable[[Any], Mapping[str, Any]]]]
     BadFields: (400, lambda problem: problem.fields),
     BadParameter: (400, _error),
     InvalidCursor: (404, _detail),
+    TooManyPosts: (429, _detail),
 }
 
 
@@ -89,9 +92,18 @@ async def refused(_request: Request | None, problem: Exception) -> Response:
     for kind in type(problem).__mro__:
         if kind in _PROBLEMS:
             status, body = _PROBLEMS[kind]
-            headers = {"WWW-Authenticate": "Token"} if status == 401 else None
-            return JsonAnswer(body(problem), status, headers)
+            return JsonAnswer(body(problem), status, _headers(problem))
     raise problem
+
+
+def _headers(problem: Exception) -> Mapping[str, str]:
+    match problem:
+        case Unauthenticated():
+            return {"WWW-Authenticate": "Token"}
+        case TooManyPosts(retry_after=wait):
+            return {"Retry-After": str(math.ceil(wait.total_seconds()))}
+        case _:
+            return {}
 
 
 async def no_route(_request: Request, problem: HTTPException) -> Response:
@@ -131,6 +143,7 @@ _DECLARED: dict[int, tuple[str, dict[str, Any]]] = {
         },
     ),
     413: ("The body is too large", _DETAIL),
+    429: ("The project has sent more POSTs than it may in a minute; `Retry-After` says when it may again", _DETAIL),
     500: ("Our own fault", {"$ref": "#/components/schemas/Failure"}),
 }
 PROBLEM_SCHEMAS: dict[str, Any] = {

@@ -17,6 +17,7 @@ from attendee.model import KeyId, ProjectId
 from attendee.store import projects
 from attendee.store.columns import KeyRing
 from attendee.store.database import TROUBLE, Database
+from attendee.store.limits import Limits, Posts
 from attendee.store.projects import ApiKey
 from attendee.sync.schedule import Intervals
 
@@ -35,6 +36,8 @@ class Service:
     intervals: Intervals
     launch_times: LaunchTimes
     heartbeat: timedelta
+    limits: Limits
+    posts: Posts
 
     @property
     def debounce(self) -> timedelta:
@@ -60,11 +63,13 @@ class Reader:
 
 
 async def authenticated(request: Request) -> Caller:
-    """Who is calling. Raises Unauthenticated."""
+    """Who is calling. Raises Unauthenticated, and TooManyPosts for a project that asks for more than it may."""
     service: Service = request.app.state.service
     secret = bearer(request.headers.get("authorization"))
     async with service.database.reading() as tx:
         key = await _opened(tx, secret)
+    if request.method == "POST":
+        await service.posts.count(key.project_id, now=service.clock())
     await _record_use(service, key)
     return Caller(key.project_id, key.id, service)
 

@@ -41,7 +41,7 @@ _DELIVERIES = Listing(
     "",
     status_code=201,
     response_model=schemas.WebhookWithSecret,
-    responses=declared(400, 413),
+    responses=declared(400, 413, 429),
     openapi_extra=documented(schemas.NewWebhook),
 )
 async def create_webhook(
@@ -52,7 +52,9 @@ async def create_webhook(
     new = NewSubscription(body.url, tuple(dict.fromkeys(body.triggers)))
     now = caller.service.clock()
     async with caller.service.database.transaction() as tx:
-        subscription = await subscriptions.create(tx, new, project_id=caller.project_id, now=now)
+        subscription = await subscriptions.create(
+            tx, new, project_id=caller.project_id, most=caller.service.limits.webhooks, now=now
+        )
         oldest, *_ = await projects.live_secrets(tx, caller.project_id, key_ring=caller.service.key_ring, now=now)
     return JsonAnswer({**_rendered(subscription), "secret": oldest}, 201)
 
@@ -107,7 +109,7 @@ async def delete_webhook(caller: Authenticated, webhook_id: str) -> Response:
     return Response()
 
 
-@router.post("/{webhook_id}/test", status_code=202, response_model=schemas.Delivery, responses=declared(404))
+@router.post("/{webhook_id}/test", status_code=202, response_model=schemas.Delivery, responses=declared(404, 429))
 async def test_webhook(caller: Authenticated, webhook_id: str) -> Response:
     """Sends the webhook a body that says of itself that it is a test."""
     async with caller.service.database.transaction() as tx:
@@ -137,7 +139,7 @@ async def list_deliveries(
 
 
 @deliveries_router.post(
-    "/{delivery_id}/redeliver", status_code=202, response_model=schemas.Delivery, responses=declared(400, 404)
+    "/{delivery_id}/redeliver", status_code=202, response_model=schemas.Delivery, responses=declared(400, 404, 429)
 )
 async def redeliver(caller: Authenticated, delivery_id: str) -> Response:
     """Sends a delivery again, with the same body and key."""

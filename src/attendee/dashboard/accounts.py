@@ -1,6 +1,7 @@
 """Signing in and out, one-time links, and one's own account."""
 
 from datetime import timedelta
+from ipaddress import ip_address, ip_network
 
 from starlette.responses import Response
 
@@ -32,7 +33,7 @@ async def show_sign_in(visit: Visit) -> Response:
 async def sign_in(visit: Visit) -> Response:
     """Begins a session. Whether the e-mail or the password was wrong nobody learns, not even by the time it takes."""
     email, database = visit.given("email").lower(), visit.dashboard.database
-    address = visit.request.client.host if visit.request.client is not None else "unknown"
+    address = _network_address(visit)
     async with database.transaction() as tx:
         may_try = await sessions.may_try(tx, email=email, address=address, now=visit.now)
     if not may_try:
@@ -139,6 +140,18 @@ def _without_session(visit: Visit) -> Response:
     answer = redirect("/sign-in")
     answer.delete_cookie(visit.dashboard.session_cookie, secure=visit.dashboard.is_secure, httponly=True)
     return answer
+
+
+def _network_address(visit: Visit) -> str:
+    """Where the visitor is. Of IPv6 the network: who has one address has as many as they like."""
+    client = visit.request.client
+    if client is None:
+        return "unknown"
+    try:
+        address = ip_address(client.host)
+    except ValueError:
+        return client.host
+    return client.host if address.version == 4 else str(ip_network((address, 64), strict=False))
 
 
 def _next(visit: Visit) -> str:

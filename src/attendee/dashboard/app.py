@@ -63,10 +63,11 @@ def create_dashboard(
     clock: Clock,
     allow_insecure_webhooks: bool,
     public_url: str | None,
+    most_webhooks: int,
     stop: asyncio.Event,
 ) -> ASGIApp:
     """The application. It neither opens nor closes the database. Streams end when `stop` is set."""
-    dashboard = Dashboard(database, key_ring, clock, allow_insecure_webhooks, public_url)
+    dashboard = Dashboard(database, key_ring, clock, allow_insecure_webhooks, public_url, most_webhooks)
     pulse = Pulse(database, stop)
     routes: list[BaseRoute] = [
         Route("/static/week.css", _week_stylesheet),

@@ -39,6 +39,7 @@ class Dashboard:
     clock: Clock
     allow_insecure_webhooks: bool
     public_url: str | None
+    most_webhooks: int
 
     @property
     def is_secure(self) -> bool:

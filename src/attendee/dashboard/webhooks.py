@@ -37,7 +37,9 @@ async def show_new(visit: Visit) -> Response:
 async def create(visit: Visit) -> Response:
     new = NewSubscription(_url(visit), _triggers(visit))
     async with visit.dashboard.database.transaction() as tx:
-        made = await subscriptions.create(tx, new, project_id=visit.project.id, now=visit.now)
+        made = await subscriptions.create(
+            tx, new, project_id=visit.project.id, most=visit.dashboard.most_webhooks, now=visit.now
+        )
     return redirect(_address(visit, made.id), done="created")
 
 
@@ -127,7 +129,7 @@ async def _list(visit: Visit, *, secrets: Sequence[str]) -> Response:
         subscriptions=[Subscription.from_row(row) for row in rows],
         secrets=secrets,
         overlap_ends_at=await projects.overlap_ends_at(visit.tx, visit.project.id, now=visit.now),
-        most=subscriptions.MOST_A_PROJECT,
+        most=visit.dashboard.most_webhooks,
     )
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, not_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import NotAllowed, NotFound
 from attendee.model import (
+    FINISHED_BOT_STATES,
     BotEventType,
     BotId,
     BotState,
@@ -24,6 +25,7 @@ from attendee.model import (
 )
 from attendee.store import tables
 from attendee.store.database import wake_after_commit
+from attendee.store.limits import check_room
 
 _DUPLICATE_KEY = (
     "Deduplication key already in use: a bot of this project that has not finished has it. "
@@ -97,6 +99,15 @@ class NewBot:
     deduplication_key: str | None
     metadata: dict[str, Any] | None
     settings: Mapping[str, Any]
+
+
+async def check_quota(tx: AsyncConnection, project_id: ProjectId, *, most: int | None) -> None:
+    """Raises NotAllowed if the project has as many bots that have not finished as it may have."""
+    finished = sorted(state.value for state in FINISHED_BOT_STATES)
+    present = select(tables.bots.c.id).where(
+        tables.bots.c.project_id == project_id, not_(tables.bots.c.state.in_(finished))
+    )
+    await check_room(tx, present, project_id=project_id, most=most, what="bots that have not finished")
 
 
 async def create(

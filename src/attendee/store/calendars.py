@@ -13,6 +13,7 @@ from attendee.model import CalendarId, CalendarState, Platform, ProjectId, SyncR
 from attendee.store import claims, tables
 from attendee.store.columns import KeyRing, Sealed
 from attendee.store.database import wake_after_commit
+from attendee.store.limits import check_room
 
 _DUPLICATE_KEY = "A calendar with this deduplication key exists in the project already."
 
@@ -79,9 +80,20 @@ class NewCalendar:
 
 
 async def create(
-    tx: AsyncConnection, new: NewCalendar, *, project_id: ProjectId, key_ring: KeyRing, now: datetime
+    tx: AsyncConnection,
+    new: NewCalendar,
+    *,
+    project_id: ProjectId,
+    key_ring: KeyRing,
+    most: int | None = None,
+    now: datetime,
 ) -> Calendar:
-    """Stores a calendar whose first sync is due at once. Raises Invalid for a deduplication key that is taken."""
+    """Stores a calendar whose first sync is due at once; `most` is how many the project may have.
+
+    Raises Invalid for a deduplication key that is taken, NotAllowed when the project has its fill.
+    """
+    present = select(tables.calendars.c.id).where(tables.calendars.c.project_id == project_id)
+    await check_room(tx, present, project_id=project_id, most=most, what="calendars")
     calendar_id = new_id("cal_")
     try:
         async with tx.begin_nested():

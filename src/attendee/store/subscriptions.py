@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import Row, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from attendee.errors import Invalid, NotAllowed, NotFound
+from attendee.errors import Invalid, NotFound
 from attendee.model import BotId, ProjectId, SubscriptionId, Trigger, new_id
 from attendee.store import deliveries
-from attendee.store.tables import projects, webhook_subscriptions
+from attendee.store.limits import WEBHOOKS, check_room
+from attendee.store.tables import webhook_subscriptions
 
-MOST_A_PROJECT = 10
 MOST_A_BOT = 10
 
 _DUPLICATE_URL = "A webhook with this url exists in the project already; change its triggers instead."
@@ -53,15 +53,16 @@ def of_project(project_id: ProjectId) -> Select[Any]:
     )
 
 
-async def create(tx: AsyncConnection, new: NewSubscription, *, project_id: ProjectId, now: datetime) -> Subscription:
+async def create(
+    tx: AsyncConnection,
+    new: NewSubscription,
+    *,
+    project_id: ProjectId,
+    most: int = WEBHOOKS,
+    now: datetime,
+) -> Subscription:
     """A new, active subscription. Raises Invalid for a url that is taken, NotAllowed when the project has its fill."""
-    # Locked, so that two requests at once can't both be the tenth.
-    await tx.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update(key_share=True))
-    among = of_project(project_id).subquery()
-    present = (await tx.execute(select(func.count()).select_from(among))).scalar_one()
-    if present >= MOST_A_PROJECT:
-        message = f"A project has at most {MOST_A_PROJECT} webhooks; delete one first."
-        raise NotAllowed(message)
+    await check_room(tx, of_project(project_id), project_id=project_id, most=most, what="webhooks")
     try:
         async with tx.begin_nested():
             stored = await tx.execute(

@@ -90,6 +90,15 @@ api_keys = Table(
     Column("disabled_at", UtcDateTime),
 )
 
+# How many POSTs of a project were let through in a minute, in all processes together (`limits.py`).
+post_counts = Table(
+    "post_counts",
+    metadata,
+    Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("minute", UtcDateTime, primary_key=True),
+    Column("taken", Integer, nullable=False),
+)
+
 signing_secrets = Table(
     "signing_secrets",
     metadata,
@@ -321,9 +330,10 @@ Index(
     sqlite_where=_scheduled,
     postgresql_where=_scheduled,
 )
-_live_bot = and_(
-    bots.c.deduplication_key.is_not(None), not_(bots.c.state.in_(sorted(state.value for state in FINISHED_BOT_STATES)))
-)
+_unfinished = not_(bots.c.state.in_(sorted(state.value for state in FINISHED_BOT_STATES)))
+# Counted against the project's quota.
+Index("ix_bots_unfinished", bots.c.project_id, sqlite_where=_unfinished, postgresql_where=_unfinished)
+_live_bot = and_(bots.c.deduplication_key.is_not(None), _unfinished)
 Index(
     "uq_bots_live_deduplication_key",
     bots.c.project_id,
