@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy import URL, Connection, ExceptionContext, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -26,6 +27,8 @@ _POSTGRESQL_CONNECTIONS = 20
 # What a statement carries is people's data: it stays out of errors, and so out of logs.
 _ENGINE: dict[str, Any] = {"max_overflow": 0, "hide_parameters": True}
 _CONNECTION_SECONDS = 60
+# Where PostgreSQL and its driver begin to quote a value, or the row that it is in.
+_WITH_VALUE = re.compile(r"(invalid input [^:]*:|out of range:|\nDETAIL: |\nHINT: ).*", re.DOTALL)
 _WAKES = "wakes"
 # The name under which processes on one PostgreSQL tell each other of work.
 _CHANNEL = "attendee"
@@ -79,6 +82,7 @@ class Database:
                 **_ENGINE,
             )
             self._to_write = self._to_read = asyncio.Semaphore(_POSTGRESQL_CONNECTIONS)
+            event.listen(self._writer.sync_engine, "handle_error", _keep_values_out)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -296,6 +300,25 @@ def _postgresql_arguments(url: URL) -> dict[str, Any]:
     if mode is not None:
         arguments["ssl"] = mode
     return arguments
+
+
+def _keep_values_out(context: ExceptionContext) -> None:
+    """Takes what PostgreSQL and its driver tell of the values of a row out of an error, all the way down.
+
+    The detail of a constraint that was violated is the row itself; what is refused as a value is quoted.
+    """
+    error: BaseException | None = context.original_exception
+    while error is not None:
+        text = str(error)
+        if isinstance(error, asyncpg.PostgresError):
+            error.detail = error.hint = None
+        told = _WITH_VALUE.sub(r"\1 ***", str(error))
+        if told != text:
+            error.args = (told,)
+            if context.sqlalchemy_exception is not None:
+                before = str(context.sqlalchemy_exception.args[0])
+                context.sqlalchemy_exception.args = (before.replace(text, told),)
+        error = error.__cause__
 
 
 def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool) -> None:
