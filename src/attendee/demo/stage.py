@@ -20,8 +20,9 @@ from attendee.startup import CannotStart
 _HOST = "127.0.0.1"
 _USUAL_PORTS = {"sandbox": 8100, "service": 8000, "example": 8200}
 _SETTINGS = ("ATTENDEE_", "NOTETAKER_", "GOOGLE_CLIENT_", "MICROSOFT_CLIENT_", "SANDBOX_")
-# Beside the package in a checkout; an installed package has no examples.
-_EXAMPLE = Path(__file__).parents[3] / "examples" / "notetaker"
+# A wheel has the example in it (hatch_build.py); in a clone it is beside the package.
+_IN_WHEEL = Path(__file__).parent / "example"
+_IN_CLONE = (Path(__file__).parents[3] / "examples" / "notetaker",)
 # A slow machine needs seconds to start a process; everything else happens within two.
 _STEP_SECONDS = 30
 _END_SECONDS = 10
@@ -47,14 +48,10 @@ class Stage:
     """Starts processes in a directory of their own, and ends every one of them.
 
     Nothing of our surroundings gets in: no setting of the service or of the example, no `.env`, no database but those
-    that are made here. Raises CannotStart where there is no example application.
+    that are made here.
     """
 
     def __init__(self, directory: Path, console: Console, http: aiohttp.ClientSession) -> None:
-        if not _EXAMPLE.is_dir():
-            raise CannotStart(
-                "The demo shows an example application that only the source tree has: run `make demo` in a clone of it."
-            )
         self.console = console
         self.http = http
         self.sandbox_url = self.service_url = self.example_url = self.key = ""
@@ -135,7 +132,7 @@ class Stage:
         self._start(
             "notetaker",
             (sys.executable, "-m", "notetaker"),
-            PYTHONPATH=str(_EXAMPLE),
+            PYTHONPATH=os.pathsep.join(map(str, (_IN_WHEEL,) if _IN_WHEEL.is_dir() else _IN_CLONE)),
             NOTETAKER_PORT=str(port),
             ATTENDEE_URL=self.service_url,
             ATTENDEE_API_KEY=self.key,
