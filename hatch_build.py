@@ -1,4 +1,4 @@
-"""What goes into a wheel beside the package itself: the example application, so that `attendee demo` works anywhere."""
+"""What goes into a wheel beside the package itself: the example application and its client, for `attendee demo`."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _EXAMPLE = {
     "examples/notetaker/notetaker": "attendee/demo/example/notetaker",
+    "clients/python/src/attendee_client": "attendee/demo/example/attendee_client",
 }
 
 

@@ -18,10 +18,11 @@ from attendee.model import CalendarId, Trigger
 from attendee.sandbox.world import Person
 from attendee.signing import canonical_json, signature_headers
 from attendee.store import projects, tables
+from attendee_client import Patience
+from attendee_client.aio import AsyncClient
 from notetaker import background
 from notetaker.app import create_app
 from notetaker.office import Office
-from notetaker.service import Service
 from notetaker.settings import read_settings
 from tests.api.serving import Client, new_app, served_app
 from tests.installation import Installation, installation
@@ -70,7 +71,8 @@ class Running:
     def service_is_away(self) -> Iterator[None]:
         """Nobody answers at the service's address meanwhile."""
         present = self.office
-        self.app.state.office = replace(present, service=Service(present.http, "http://127.0.0.1:1", "no key"))
+        away = AsyncClient(present.http, "http://127.0.0.1:1", "no key", patience=Patience(retries=0))
+        self.app.state.office = replace(present, service=away)
         yield
         self.app.state.office = present
 

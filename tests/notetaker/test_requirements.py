@@ -11,7 +11,7 @@ from notetaker.settings import WrongSetting, read_settings
 
 _ROOT = Path(__file__).parents[2]
 _EXAMPLE = _ROOT / "examples" / "notetaker"
-_REQUIREMENTS = (_EXAMPLE / "requirements.txt").read_text().splitlines()
+_CLIENT, *_REQUIREMENTS = (_EXAMPLE / "requirements.txt").read_text().splitlines()
 _NEEDED = {"ATTENDEE_API_KEY": "key", "ATTENDEE_WEBHOOK_SECRET": "c2VjcmV0"}
 
 
@@ -20,10 +20,11 @@ def test_pins_are_those_of_the_lock() -> None:
     locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (_ROOT / "requirements.lock").read_text(), re.MULTILINE))
     pins = dict(line.split("==") for line in _REQUIREMENTS)
     assert pins.items() <= locked.items()
+    assert (_EXAMPLE / _CLIENT).resolve() == _ROOT / "clients" / "python"
 
 
 def test_imports_are_listed() -> None:
-    """The example imports the standard library, itself, and what its list names; never the service."""
+    """It imports the standard library, itself, the service's client, and what its list names; never the service."""
     imported = set()
     for path in _EXAMPLE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -31,7 +32,7 @@ def test_imports_are_listed() -> None:
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(str(node.module).partition(".")[0])
-    foreign = imported - sys.stdlib_module_names - {"notetaker"}
+    foreign = imported - sys.stdlib_module_names - {"notetaker", "attendee_client"}
     # Those two are used without being imported: one reads forms, the other has the time zones.
     assert foreign | {"python-multipart", "tzdata"} == {line.partition("==")[0] for line in _REQUIREMENTS}
 

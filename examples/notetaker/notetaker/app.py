@@ -12,11 +12,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from attendee_client import AttendeeError
+from attendee_client.aio import AsyncClient
 from notetaker import background, login, pages, webhooks
 from notetaker.office import Office
 from notetaker.pages import render
 from notetaker.platforms import LoginRefused
-from notetaker.service import Service, ServiceRefused, ServiceTrouble
 from notetaker.sessions import NotSignedIn
 from notetaker.settings import Settings
 from notetaker.store import Store
@@ -44,7 +45,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = _now, is_wor
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         store = Store(settings.database)
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as http:
-            service = Service(http, settings.service_url, settings.api_key)
+            service = AsyncClient(http, settings.service_url, settings.api_key)
             office = Office(store, service, http, settings.platforms, settings.url, now)
             app.state.office = office
             working = asyncio.create_task(background.work(office)) if is_working else None
@@ -63,8 +64,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = _now, is_wor
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     app.add_exception_handler(LoginRefused, _show_refused_login)
-    app.add_exception_handler(ServiceRefused, _show_trouble)
-    app.add_exception_handler(ServiceTrouble, _show_trouble)
+    app.add_exception_handler(AttendeeError, _show_trouble)
     app.add_exception_handler(aiohttp.ClientError, _show_trouble)
     app.add_exception_handler(NotSignedIn, _show_welcome)
 

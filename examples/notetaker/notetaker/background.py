@@ -29,13 +29,13 @@ async def work_off(office: Office) -> None:
     """Does what is due now, one after another. What fails is put off, a little longer each time, and stops no other."""
     for delivery in office.store.due_deliveries(now=office.now()):
         try:
-            await webhooks.handle(office, delivery.body)
+            await webhooks.handle(office, delivery.webhook)
         except Exception:
-            logger.exception("Webhook %s could not be worked off; it is tried again.", delivery.idempotency_key)
+            logger.exception("Webhook %s could not be worked off; it is tried again.", delivery.webhook.idempotency_key)
             pause = min(timedelta(seconds=2**delivery.attempts), _LONGEST_PAUSE)
             office.store.put_off(delivery, until=office.now() + pause)
         else:
-            logger.info("Worked off %s %s", delivery.body["trigger"], delivery.idempotency_key)
+            logger.info("Worked off %s %s", delivery.webhook.trigger, delivery.webhook.idempotency_key)
             office.store.settle_delivery(delivery, now=office.now())
     try:
         await arrange_bots(office)

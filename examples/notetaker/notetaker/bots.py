@@ -1,7 +1,7 @@
 """Which meetings have a bot, made to agree with which meetings shall have notes."""
 
+from attendee_client import Refused, api
 from notetaker.office import Office
-from notetaker.service import ServiceRefused
 from notetaker.store import FINISHED_STATES, PLANNED_STATES, Event
 
 _BOT_NAME = "Notetaker"
@@ -21,16 +21,16 @@ async def arrange_bots(office: Office) -> None:
 async def _schedule(office: Office, event: Event) -> None:
     """A bot for the event, which follows it from now on wherever it is moved."""
     # With the event's id as its key there is never a second one, however often this runs.
-    new = {"bot_name": _BOT_NAME, "calendar_event_id": event.id, "deduplication_key": event.id}
+    new = api.create_bot(bot_name=_BOT_NAME, calendar_event_id=event.id, deduplication_key=event.id)
     try:
-        bot = await office.service.create_bot(new)
-    except ServiceRefused as refused:
-        # Perhaps it was ordered before, and the answer got lost.
-        existing = await office.service.find_bot_by_key(event.id)
-        if existing is None or existing["state"] in FINISHED_STATES:
+        bot = await office.service.do(new)
+    except Refused as refused:
+        # Perhaps it was ordered before, and the answer got lost. Older ones with the key have finished.
+        existing = [bot async for bot in office.service.each(api.bots(deduplication_key=event.id))]
+        if not existing or existing[-1].state in FINISHED_STATES:
             office.store.note_problem(event, str(refused.body.get("error", refused)))
             return
-        bot = existing
+        bot = existing[-1]
     office.store.save_bot(event, bot)
 
 
@@ -40,10 +40,10 @@ async def _take_back(office: Office, event: Event) -> None:
     is_planned = event.bot_state in PLANNED_STATES
     try:
         if is_planned:
-            await office.service.delete_bot(event.bot_id)
-        bot = None if is_planned else await office.service.leave(event.bot_id)
-    except ServiceRefused:
+            await office.service.do(api.delete_bot(event.bot_id))
+        bot = None if is_planned else await office.service.do(api.leave(event.bot_id))
+    except Refused:
         # It has got on meanwhile, or is gone. In the few minutes while it is being started it can be neither
         # unscheduled nor asked to leave: then this is tried again.
-        bot = await office.service.find_bot(event.bot_id)
+        bot = await office.service.find(api.bot(event.bot_id))
     office.store.save_bot(event, bot)

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Cookie, Request
 from fastapi.responses import RedirectResponse, Response
 
+from attendee_client import Refused, api
+from attendee_client.webhooks import Webhook
 from notetaker.office import Office
 from notetaker.platforms import Consent, LoginRefused, Platform, consent_url, exchange_code
-from notetaker.service import ServiceRefused
 from notetaker.sessions import SESSION_COOKIE, office_of
 from notetaker.store import User
 
@@ -63,14 +64,15 @@ async def callback(
 
 
 async def complete_oauth_login(office: Office, platform: Platform, *, code: str, verifier: str) -> User:
-    """The user, whose calendar the service has from now on. Raises LoginRefused, ServiceRefused, ServiceTrouble."""
+    """The user, whose calendar the service has from now on. Raises LoginRefused and AttendeeError."""
     redirect_uri = _redirect_uri(office, platform)
     consent = await exchange_code(office.http, platform, code=code, redirect_uri=redirect_uri, verifier=verifier)
     calendar_id = await _hand_over(office, platform, consent)
     user = office.store.save_login(platform.name, consent, calendar_id=calendar_id)
     # The first webhook may have come before the calendar's id was saved here, so it is read once as if one came now.
-    news = {"trigger": "calendar.events_update", "calendar_id": calendar_id}
-    office.store.add_delivery(f"login:{secrets.token_urlsafe()}", news, now=office.now())
+    key = f"login:{secrets.token_urlsafe()}"
+    news = Webhook(key, "calendar.events_update", data={}, calendar_id=calendar_id)
+    office.store.add_delivery(news, now=office.now())
     office.bell.set()
     return user
 
@@ -78,21 +80,28 @@ async def complete_oauth_login(office: Office, platform: Platform, *, code: str,
 async def _hand_over(office: Office, platform: Platform, consent: Consent) -> str:
     """The id of the user's calendar at the service, which has the new credentials."""
     key = f"{platform.name}:{consent.account}"
-    credentials = {"client_secret": platform.client_secret, "refresh_token": consent.refresh_token}
-    new = {"platform": platform.name, "client_id": platform.client_id, "deduplication_key": key, **credentials}
+    new = api.create_calendar(
+        platform=platform.name,
+        client_id=platform.client_id,
+        client_secret=platform.client_secret,
+        refresh_token=consent.refresh_token,
+        deduplication_key=key,
+    )
     try:
-        return str((await office.service.create_calendar(new))["id"])
-    except ServiceRefused as refused:
+        return (await office.service.do(new)).id
+    except Refused as refused:
         if "deduplication_key" not in refused.body:
             raise
-    existing = await office.service.find_calendar_by_key(key)
-    if existing is not None and existing["client_id"] == platform.client_id:
-        # This is how a disconnected calendar is connected again, with its events and what was decided on them.
-        return str((await office.service.change_calendar(existing["id"], credentials))["id"])
-    if existing is not None:
+    async for existing in office.service.each(api.calendars(deduplication_key=key)):
+        if existing.client_id == platform.client_id:
+            # This is how a disconnected calendar is connected again, with its events and what was decided on them.
+            change = api.change_calendar(
+                existing.id, client_secret=platform.client_secret, refresh_token=consent.refresh_token
+            )
+            return (await office.service.do(change)).id
         # It belongs to an OAuth client that this application no longer uses; a calendar's client can't be changed.
-        await office.service.delete_calendar(existing["id"])
-    return str((await office.service.create_calendar(new))["id"])
+        await office.service.do(api.delete_calendar(existing.id))
+    return (await office.service.do(new)).id
 
 
 def _platform(office: Office, name: str) -> Platform:

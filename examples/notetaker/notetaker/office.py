@@ -7,15 +7,15 @@ from datetime import datetime
 
 import aiohttp
 
+from attendee_client.aio import AsyncClient
 from notetaker.platforms import Platform
-from notetaker.service import Service
 from notetaker.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Office:
     store: Store
-    service: Service
+    service: AsyncClient
     http: aiohttp.ClientSession
     platforms: Mapping[str, Platform]
     url: str

@@ -13,7 +13,7 @@ import jinja2
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from notetaker.service import ServiceRefused
+from attendee_client import api
 from notetaker.sessions import SESSION_COOKIE, SignedIn, find_session, office_of
 from notetaker.store import FINISHED_STATES, PLANNED_STATES, Event, Session
 
@@ -125,11 +125,8 @@ async def sign_out(request: Request, _: SignedIn) -> Response:
 async def forget(request: Request, session: SignedIn) -> Response:
     """Takes the calendar back from the service, with its bots, and forgets the user."""
     office = office_of(request)
-    try:
-        await office.service.delete_calendar(session.user.calendar_id or "")
-    except ServiceRefused as refused:
-        if refused.status != 404:
-            raise
+    # One that is gone already is as good as deleted.
+    await office.service.find(api.delete_calendar(session.user.calendar_id or ""))
     office.store.forget_user(session.user)
     return RedirectResponse("/", 303)
 

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import aiohttp
@@ -18,7 +18,7 @@ class LoginRefused(Exception):
 class Platform:
     """One OAuth client at one platform."""
 
-    name: str
+    name: Literal["google", "microsoft"]
     title: str
     authorize_url: str
     token_url: str

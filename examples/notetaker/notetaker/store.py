@@ -6,11 +6,12 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from attendee_client.models import Bot, CalendarEvent, latest_change
+from attendee_client.webhooks import Webhook
 from notetaker.platforms import Consent
 
 # What a bot goes through after the first of these and before the last is "running" for the user.
@@ -33,7 +34,7 @@ class User:
     calendar_id: str | None
     calendar_state: str
     failure_code: str | None
-    synced_until: str | None
+    synced_until: datetime | None
     takes_all: bool
 
 
@@ -59,8 +60,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    idempotency_key: str
-    body: dict[str, Any]
+    webhook: Webhook
     attempts: int
 
 
@@ -143,7 +143,7 @@ class Store:
     def get_user(self, id: int) -> User:
         return _user(self._db.execute("SELECT * FROM users WHERE id = ?", (id,)).fetchone())
 
-    def find_user_of_calendar(self, calendar_id: str) -> User | None:
+    def find_user_of_calendar(self, calendar_id: str | None) -> User | None:
         row = self._db.execute("SELECT * FROM users WHERE calendar_id = ?", (calendar_id,)).fetchone()
         return None if row is None else _user(row)
 
@@ -162,7 +162,7 @@ class Store:
 
     # Events and their bots.
 
-    def save_events(self, user: User, events: Sequence[dict[str, Any]]) -> None:
+    def save_events(self, user: User, events: Sequence[CalendarEvent]) -> None:
         """Stores events as the service gives them, and how far that goes. What the user said of them stays."""
         query = """
             INSERT INTO events (id, user_id, name, start_time, end_time, all_day, meeting_url, guests, is_deleted,
@@ -176,21 +176,25 @@ class Store:
         with self._transaction():
             for event in events:
                 bot = _bot_of(event)
-                row = {name: event[name] for name in ("id", "start_time", "end_time", "meeting_url", "is_deleted")} | {
+                row = {
+                    "id": event.id,
                     "user_id": user.id,
-                    "name": event["name"] or "(no title)",
-                    "all_day": event["all_day"],
-                    "guests": ", ".join(
-                        one["name"] or one["email"] for one in event["attendees"] if one["email"] != user.email
-                    ),
-                    "bot_id": bot and bot["id"],
-                    "bot_state": bot and bot["state"],
+                    "name": event.name or "(no title)",
+                    "start_time": text_of(event.start_time),
+                    "end_time": text_of(event.end_time),
+                    "all_day": event.all_day,
+                    "meeting_url": event.meeting_url,
+                    "guests": ", ".join(one.name or one.email for one in event.attendees if one.email != user.email),
+                    "is_deleted": event.is_deleted,
+                    "bot_id": bot and bot.id,
+                    "bot_state": bot and bot.state,
                 }
                 self._db.execute(query, row)
             # Never this application's own clock: what was changed while it asked would be missed.
-            until = max((event["updated_at"] for event in events), default="")
-            query = "UPDATE users SET synced_until = MAX(COALESCE(synced_until, ''), ?) WHERE id = ? AND ? <> ''"
-            self._db.execute(query, (until, user.id, until))
+            until = latest_change(events, before=None)
+            if until is not None:
+                query = "UPDATE users SET synced_until = MAX(COALESCE(synced_until, ''), ?) WHERE id = ?"
+                self._db.execute(query, (text_of(until), user.id))
 
     def events_between(self, user: User, start: datetime, end: datetime) -> Sequence[Event]:
         """Those that overlap the time, the earliest first."""
@@ -209,7 +213,7 @@ class Store:
             AND bot_state NOT IN ('leaving', 'post_processing', 'ended', 'fatal_error', 'data_deleted')"""
         return [_event(row) for row in self._db.execute(query)]
 
-    def find_event_of_bot(self, bot_id: str) -> Event | None:
+    def find_event_of_bot(self, bot_id: str | None) -> Event | None:
         row = self._db.execute(f"{_EVENTS} WHERE bot_id = ?", (bot_id,)).fetchone()
         return None if row is None else _event(row)
 
@@ -218,10 +222,10 @@ class Store:
         query = "UPDATE events SET wanted = ?, problem = NULL WHERE id = ? AND user_id = ?"
         return self._db.execute(query, (wanted, event_id, user.id)).rowcount == 1
 
-    def save_bot(self, event: Event, bot: dict[str, Any] | None) -> None:
+    def save_bot(self, event: Event, bot: Bot | None) -> None:
         """The event's bot as it is now, or that there is none."""
         query = "UPDATE events SET bot_id = ?, bot_state = ? WHERE id = ?"
-        self._db.execute(query, (bot and bot["id"], bot and bot["state"], event.id))
+        self._db.execute(query, (bot and bot.id, bot and bot.state, event.id))
 
     def note_problem(self, event: Event, problem: str) -> None:
         """Why there can be no bot; nothing is tried until the event or the user's wish changes."""
@@ -229,24 +233,27 @@ class Store:
 
     # Webhooks that have arrived.
 
-    def add_delivery(self, idempotency_key: str, body: dict[str, Any], *, now: datetime) -> None:
+    def add_delivery(self, webhook: Webhook, *, now: datetime) -> None:
         """Stores it, to be worked off. One that was there already changes nothing, whether it has been or not."""
         query = "INSERT OR IGNORE INTO deliveries (idempotency_key, body, due_at, arrived_at) VALUES (?, ?, ?, ?)"
-        self._db.execute(query, (idempotency_key, json.dumps(body), text_of(now), text_of(now)))
+        body = json.dumps(asdict(webhook))
+        self._db.execute(query, (webhook.idempotency_key, body, text_of(now), text_of(now)))
 
     def due_deliveries(self, *, now: datetime) -> Sequence[Delivery]:
         query = "SELECT * FROM deliveries WHERE due_at <= ? ORDER BY arrived_at"
         rows = self._db.execute(query, (text_of(now),)).fetchall()
-        return [Delivery(row["idempotency_key"], json.loads(row["body"]), row["attempts"]) for row in rows]
+        return [Delivery(Webhook(**json.loads(row["body"])), row["attempts"]) for row in rows]
 
     def settle_delivery(self, delivery: Delivery, *, now: datetime) -> None:
-        self._db.execute("UPDATE deliveries SET due_at = NULL WHERE idempotency_key = ?", (delivery.idempotency_key,))
+        self._db.execute(
+            "UPDATE deliveries SET due_at = NULL WHERE idempotency_key = ?", (delivery.webhook.idempotency_key,)
+        )
         forgotten = text_of(now - _KEEP_DELIVERIES)
         self._db.execute("DELETE FROM deliveries WHERE due_at IS NULL AND arrived_at < ?", (forgotten,))
 
     def put_off(self, delivery: Delivery, *, until: datetime) -> None:
         query = "UPDATE deliveries SET due_at = ?, attempts = attempts + 1 WHERE idempotency_key = ?"
-        self._db.execute(query, (text_of(until), delivery.idempotency_key))
+        self._db.execute(query, (text_of(until), delivery.webhook.idempotency_key))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -264,7 +271,8 @@ _EVENTS = """SELECT events.*, COALESCE(wanted, takes_all) AS wants_notes
 
 
 def _user(row: sqlite3.Row) -> User:
-    return User(**{**dict(row), "takes_all": bool(row["takes_all"])})
+    until = row["synced_until"] and datetime.fromisoformat(row["synced_until"])
+    return User(**{**dict(row), "takes_all": bool(row["takes_all"]), "synced_until": until})
 
 
 def _event(row: sqlite3.Row) -> Event:
@@ -273,11 +281,11 @@ def _event(row: sqlite3.Row) -> Event:
     return Event(**{**dict(row), **flags, "wanted": wanted})
 
 
-def _bot_of(event: dict[str, Any]) -> dict[str, Any] | None:
+def _bot_of(event: CalendarEvent) -> Bot | None:
     """Our bot for the event as it is now: one at work, or else one that has done its work at this very time."""
-    ours = [bot for bot in event["bots"] if bot["deduplication_key"] == event["id"]]
-    at_work = [bot for bot in ours if bot["state"] not in FINISHED_STATES]
-    done = [bot for bot in ours if bot["join_at"] == event["start_time"]]
+    ours = [bot for bot in event.bots if bot.deduplication_key == event.id]
+    at_work = [bot for bot in ours if bot.state not in FINISHED_STATES]
+    done = [bot for bot in ours if bot.join_at == event.start_time]
     return next(iter(at_work + done), None)
 
 

@@ -20,9 +20,12 @@ from attendee.startup import CannotStart
 _HOST = "127.0.0.1"
 _USUAL_PORTS = {"sandbox": 8100, "service": 8000, "example": 8200}
 _SETTINGS = ("ATTENDEE_", "NOTETAKER_", "GOOGLE_CLIENT_", "MICROSOFT_CLIENT_", "SANDBOX_")
-# A wheel has the example in it (hatch_build.py); in a clone it is beside the package.
+# A wheel has the example and its client in it (hatch_build.py); in a clone they are beside the package.
 _IN_WHEEL = Path(__file__).parent / "example"
-_IN_CLONE = (Path(__file__).parents[3] / "examples" / "notetaker",)
+_CLONE = Path(__file__).parents[3]
+_EXAMPLE = (
+    [_IN_WHEEL] if _IN_WHEEL.is_dir() else [_CLONE / "examples" / "notetaker", _CLONE / "clients" / "python" / "src"]
+)
 # A slow machine needs seconds to start a process; everything else happens within two.
 _STEP_SECONDS = 30
 _END_SECONDS = 10
@@ -132,7 +135,7 @@ class Stage:
         self._start(
             "notetaker",
             (sys.executable, "-m", "notetaker"),
-            PYTHONPATH=os.pathsep.join(map(str, (_IN_WHEEL,) if _IN_WHEEL.is_dir() else _IN_CLONE)),
+            PYTHONPATH=os.pathsep.join(map(str, _EXAMPLE)),
             NOTETAKER_PORT=str(port),
             ATTENDEE_URL=self.service_url,
             ATTENDEE_API_KEY=self.key,

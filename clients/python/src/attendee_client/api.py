@@ -25,7 +25,7 @@ from attendee_client.models import (
 
 _BASE = "/api/v1"
 
-_Result = TypeVar("_Result")
+_Result_co = TypeVar("_Result_co", covariant=True)
 _Model = TypeVar("_Model")
 
 Platform = Literal["google", "microsoft"]
@@ -33,12 +33,12 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Call(Generic[_Result]):
+class Call(Generic[_Result_co]):
     """`path` with its query. A repeatable one does no harm if it is made again because its answer was lost."""
 
     method: str
     path: str
-    read: Callable[[Any], _Result]
+    read: Callable[[Any], _Result_co]
     body: Json | None = None
     is_repeatable: bool = True
 

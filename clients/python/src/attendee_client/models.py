@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_
 from attendee_client.errors import UnexpectedAnswer
 
 _Model = TypeVar("_Model")
+_Model_co = TypeVar("_Model_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,8 @@ class Delivery:
 
 # Without slots: a frozen class with them can not be made as `Page[Bot](...)`.
 @dataclass(frozen=True)
-class Page(Generic[_Model]):
-    results: tuple[_Model, ...]
+class Page(Generic[_Model_co]):
+    results: tuple[_Model_co, ...]
     next: str | None
 
 
