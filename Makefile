@@ -39,9 +39,12 @@ bench: $(installed) ## Measure the budgets, in some minutes (ONLY="quiet idle": 
 links: $(installed) ## Find meeting links in the corpus: precision, recall and speed, in a minute.
 	@.venv/bin/python -m bench links
 
-lock: $(installed) ## Pin the newest versions that pyproject.toml allows in requirements.lock.
+lock: $(installed) ## Pin the newest versions that pyproject.toml allows: requirements.lock, and deploy/ for the image.
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --extra dev --output-file requirements.lock pyproject.toml
+		--no-emit-index-url --no-header --extra dev --extra docs --output-file requirements.lock pyproject.toml
+	@echo hatchling | .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --constraint requirements.lock \
+		--output-file deploy/requirements.lock pyproject.toml -
 
 migration: $(installed) ## Write a migration from what changed in the tables (m="what it does").
 	@test -n "$(m)" || { echo 'Say what it does: make migration m="Add a column for ..."' >&2; exit 1; }
