@@ -88,7 +88,7 @@ def uses_sqlite(settings: Settings) -> bool:
 
 
 async def check_schema(settings: Settings) -> None:
-    """Raises CannotStart unless the schema is this version's, and WrongSetting. Changes nothing."""
+    """Raises CannotStart, with what is to be done, unless the schema is up to date. Changes nothing."""
     path = _sqlite_path(_database_url(settings))
     if path is not None and not path.exists():
         # To look into it would make it.

@@ -51,7 +51,7 @@ async def healthz() -> Response:
     openapi_extra=WITHOUT_KEY,
 )
 async def readyz(service: ServiceOf) -> Response:
-    """The database can be reached and has the schema of this version."""
+    """The database can be reached and has the schema of this version, or of a later one."""
     try:
         await service.database.check_schema()
     except SchemaOutdated as outdated:

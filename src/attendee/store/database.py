@@ -3,8 +3,9 @@
 import asyncio
 import fcntl
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from sqlalchemy import URL, Connection, ExceptionContext, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -45,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 
 class SchemaOutdated(Exception):
-    """The database's schema is not the one of this version: `attendee migrate` brings it up."""
+    """The database's schema is not one that this version can work with: `attendee migrate` brings an earlier one up."""
 
 
 class AlreadyServed(Exception):
@@ -193,11 +195,17 @@ class Database:
         await self._reader.dispose()
 
     async def check_schema(self) -> None:
-        """Raises SchemaOutdated unless the schema is this version's."""
+        """Raises SchemaOutdated unless the schema is this version's, or a later one.
+
+        Migrations only add, so that the version before goes on working while a new one is rolled out.
+        """
         async with self.reading() as tx:
-            current = await tx.run_sync(lambda connection: MigrationContext.configure(connection).get_current_heads())
-        if set(current) != set(ScriptDirectory(str(_MIGRATIONS)).get_heads()):
-            message = "The database's schema is not the one of this version: run `attendee migrate` first."
+            steps = await tx.run_sync(_steps)
+        if steps:
+            message = (
+                "The database's schema is not the one of this version: run `attendee migrate` first. "
+                f"What it would do: {'; '.join(steps)}."
+            )
             raise SchemaOutdated(message)
 
     def hold_alone(self) -> "SoleServer":
@@ -256,24 +264,60 @@ def wake_after_commit(tx: AsyncConnection, work: str) -> None:
     tx.info[_WAKES].add(work)
 
 
-async def migrate(url: str) -> None:
-    """Brings the schema up to this version's. Safe to run twice, and from two processes at once on PostgreSQL."""
+async def migrate(url: str, *, to: str = "head") -> None:
+    """Brings the schema up to this version's, or to an earlier revision; a later version's is left as it is.
+
+    Safe to run twice, and from two processes at once on PostgreSQL.
+    """
     database = Database(url)
     try:
         async with database.transaction() as tx:
-            await tx.run_sync(_upgrade)
+            await tx.run_sync(_upgrade, to)
     finally:
         await database.close()
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, to: str) -> None:
     if connection.dialect.name == "postgresql":
         # One at a time: two machines of a new version may start in the same second.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7338117)")
+    if _is_later(_revision(connection)):
+        return
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
+
+
+def _steps(connection: Connection) -> Sequence[str]:
+    """What is missing of this version's schema, in order: each migration's number and what it does."""
+    revision, known = _revision(connection), _migrations()
+    if _is_later(revision):
+        return ()
+    try:
+        missing = list(known.iterate_revisions("head", revision or "base"))
+    except RevisionError:
+        message = f"The database's schema, {revision}, is not known to this version: run the version that made it."
+        raise SchemaOutdated(message) from None
+    return [f"{one.revision} {(one.doc or '').rstrip('.')}" for one in reversed(missing)]
+
+
+def _revision(connection: Connection) -> str | None:
+    """The number of the last migration that the database has seen; None if it has seen none."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _is_later(revision: str | None) -> bool:
+    """Whether a later version made the schema, which only adds to ours.
+
+    Migrations are numbered; one that no earlier version could work with has a name that is no number.
+    """
+    return revision is not None and revision.isdigit() and revision > str(_migrations().get_current_head())
+
+
+@cache
+def _migrations() -> ScriptDirectory:
+    return ScriptDirectory(str(_MIGRATIONS))
 
 
 def _with_driver(url: str) -> URL:
