@@ -10,7 +10,7 @@ import uvicorn
 
 from attendee.api.middleware import EveryRequest
 from attendee.front import BehindProxies, HttpWithBoundedHeads
-from tests.api.serving import LoopbackServer
+from attendee.sandbox.app import QuietServer
 
 _TRUSTED = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "2001:db8::/32")
 
@@ -82,16 +82,17 @@ async def _spoken_with() -> AsyncGenerator[int]:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(names))]})
         await send({"type": "http.response.body", "body": names})
 
-    server = LoopbackServer(EveryRequest(app))
-    server.config = uvicorn.Config(
-        server.config.app, http=HttpWithBoundedHeads, port=0, lifespan="off", log_config=None, access_log=False
+    server = QuietServer(
+        uvicorn.Config(
+            EveryRequest(app), http=HttpWithBoundedHeads, port=0, lifespan="off", log_config=None, access_log=False
+        )
     )
     running = asyncio.create_task(server.serve())
-    await server.is_up.wait()
+    await server.up.wait()
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
-        server.should_exit = True
+        server.end()
         await running
 
 
