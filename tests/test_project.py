@@ -58,3 +58,19 @@ def test_no_test_reaches_the_internet() -> None:
         client.connect(("192.0.2.1", 443))
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         assert client.getpeername() == server.getsockname()
+
+
+def test_every_claim_about_security_names_its_test() -> None:
+    """Each point of docs/security.md names at least one, and all that are named exist."""
+    page = (_ROOT / "docs/security.md").read_text()
+    points = re.findall(r"^- .*(?:\n  .*)*", page, re.MULTILINE)
+    assert len(points) > 20
+    named = {point: re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", point) for point in points}
+    assert [point for point, tests in named.items() if not tests] == []
+    unknown = [
+        f"{path}::{name}"
+        for tests in named.values()
+        for path, name in tests
+        if not re.search(rf"^(?:async )?def {name}\(", (_ROOT / path).read_text(), re.MULTILINE)
+    ]
+    assert unknown == []
