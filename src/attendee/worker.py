@@ -29,8 +29,8 @@ log = structlog.get_logger(__name__)
 _AFTER_TROUBLE = 1.0
 # Wake-ups only shorten the wait: what nobody told us of is found this late at worst.
 _LONGEST_SLEEP = 5.0
-# Quiet syncs that end within so many seconds are settled by one statement.
-_GATHERING = 0.01
+# Quiet syncs that end within so many seconds are settled by one statement: what a transaction costs is shared by many.
+_GATHERING = 0.05
 _BETWEEN_CLAIMS = 0.005
 _STOP_WITHIN = 10.0
 

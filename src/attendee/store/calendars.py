@@ -17,6 +17,11 @@ from attendee.store.limits import check_room
 
 _DUPLICATE_KEY = "A calendar with this deduplication key exists in the project already."
 
+# Looked up and not made: every claim reads as many calendars as it finds.
+_PLATFORMS = {platform.value: platform for platform in Platform}
+_STATES = {state.value: state for state in CalendarState}
+_REASONS: dict[str | None, SyncReason | None] = {None: None, **{reason.value: reason for reason in SyncReason}}
+
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
@@ -58,11 +63,10 @@ class Calendar:
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> Self:
-        values = dict(row._mapping)
-        values["platform"] = Platform(values["platform"])
-        values["state"] = CalendarState(values["state"])
-        asked_for = values["asked_for"]
-        values["asked_for"] = None if asked_for is None else SyncReason(asked_for)
+        values = dict(zip(row._fields, row, strict=True))
+        values["platform"] = _PLATFORMS[values["platform"]]
+        values["state"] = _STATES[values["state"]]
+        values["asked_for"] = _REASONS[values["asked_for"]]
         return cls(**values)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Integer,
+    Select,
     Text,
     Update,
     and_,
@@ -231,16 +232,7 @@ async def next_joins(
     tx: AsyncConnection, calendar_ids: Collection[CalendarId], *, until: datetime
 ) -> dict[CalendarId, datetime]:
     """When the next scheduled bot of each calendar joins, for those that have one before `until`."""
-    columns = bots.c
-    rows = await tx.execute(
-        select(columns.calendar_id, func.min(columns.join_at))
-        .where(
-            columns.calendar_id.in_(calendar_ids),
-            columns.state == BotState.SCHEDULED.value,
-            columns.due_at <= until,
-        )
-        .group_by(columns.calendar_id)
-    )
+    rows = await tx.execute(_NEXT_JOINS, {"calendar_ids": list(calendar_ids), "until": until})
     return dict(rows.all())
 
 
@@ -387,3 +379,12 @@ def _settling_quiet() -> Update:
 
 # Built once: quiet syncs are what this service does all day.
 _SETTLE_QUIET = _settling_quiet()
+_NEXT_JOINS: Select[Any] = (
+    select(bots.c.calendar_id, func.min(bots.c.join_at))
+    .where(
+        bots.c.calendar_id.in_(bindparam("calendar_ids", expanding=True)),
+        bots.c.state == BotState.SCHEDULED.value,
+        bots.c.due_at <= bindparam("until", type_=UtcDateTime),
+    )
+    .group_by(bots.c.calendar_id)
+)
