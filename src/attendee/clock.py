@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 Clock = Callable[[], datetime]
 
@@ -11,6 +12,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+# Of the four instants of an event, most are those of many others: a page of a hundred asks for few that are new.
+@lru_cache(maxsize=4096)
 def written(at: datetime) -> str:
     """An instant, which must be in UTC, as the contract writes it: with microseconds and Z."""
     return at.isoformat(timespec="microseconds")[:26] + "Z"
