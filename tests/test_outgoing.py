@@ -5,23 +5,33 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
+from ssl import SSLContext
+from typing import Any
 
 import pytest
 
-from attendee.outgoing import Answered, Outgoing, Unanswered, is_public
+from attendee.connections import session
+from attendee.outgoing import Answered, Outgoing, Unanswered, asked_to_wait, is_public, trust
+from tests.certificates import Authority
 
 _PATIENCE = timedelta(seconds=20)
+_SOON = timedelta(seconds=0.1)
 
 
 @asynccontextmanager
-async def _outgoing(*, allow_private: bool = True, patience: timedelta = _PATIENCE) -> AsyncIterator[Outgoing]:
-    made = Outgoing(allow_private=allow_private, timeout=patience)
+async def _outgoing(
+    *, allow_private: bool = True, patience: timedelta = _PATIENCE, **options: Any
+) -> AsyncIterator[Outgoing]:
+    made = Outgoing(allow_private=allow_private, timeout=patience, **options)
     yield made
     await made.close()
 
 
 @asynccontextmanager
-async def _receiver(answer: bytes, *, then_hang: bool = False) -> AsyncIterator[tuple[int, list[bytes]]]:
+async def _receiver(
+    answer: bytes, *, then_hang: bool = False, tls: SSLContext | None = None
+) -> AsyncIterator[tuple[int, list[bytes]]]:
     """A server that says just this to everybody: its port, and what it was sent."""
     heads: list[bytes] = []
 
@@ -37,9 +47,34 @@ async def _receiver(answer: bytes, *, then_hang: bool = False) -> AsyncIterator[
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1], heads
+
+
+@asynccontextmanager
+async def _stream(first: bytes, more: bytes, *, every: float = 0) -> AsyncIterator[tuple[int, list[int]]]:
+    """A server that never ends its answer: its port, and how many bytes of it each connection took."""
+    taken: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(0)
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(first)
+            while True:
+                writer.write(more)
+                await writer.drain()
+                taken[-1] += len(more)
+                await asyncio.sleep(every)
+        except ConnectionError:
+            pass  # The other side had enough.
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], taken
 
 
 def _answer(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
@@ -68,6 +103,13 @@ def _answer(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
         "fe80::1%eth0",
         "fec0::1",
         "fd00:ec2::254",
+        "::127.0.0.1",
+        "::ffff:0:127.0.0.1",
+        "192.88.99.1",
+        "198.51.100.7",
+        "203.0.113.7",
+        "3fff::1",
+        "2606:4700:4700::1111%eth0",
         "ff02::1",
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",
@@ -82,7 +124,7 @@ def _answer(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
     ],
 )
 def test_addresses_that_lead_inside_are_not_public(address: str) -> None:
-    """Private, loopback, link-local, metadata, carrier-grade NAT, and every translation of those into IPv6."""
+    """Private, loopback, link-local, metadata, shared, documentation, zones, and every translation into IPv6."""
     assert not is_public(address)
 
 
@@ -151,13 +193,203 @@ async def test_a_receiver_that_hangs_within_its_answer_is_given_up() -> None:
     assert isinstance(outcome, Unanswered)
 
 
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+        (b"HTTP/1.1 200 ", b"x"),
+    ],
+)
+async def test_what_drips_is_given_up_when_its_time_is_over(first: bytes, more: bytes) -> None:
+    """A byte now and then buys no more time: the limit is on the whole, from the connection to the end."""
+    async with _stream(first, more, every=0.01) as (port, _), _outgoing(patience=_SOON) as outgoing:
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+    assert isinstance(outcome, Unanswered)
+    assert "No answer within" in outcome.error
+
+
+async def test_a_flood_of_interim_answers_is_no_answer() -> None:
+    """As many 1xx as the connection carries: they are passed over until time is up, and not gathered."""
+    flood = b"HTTP/1.1 102 Processing\r\n\r\n" * 500
+    async with _stream(b"", flood) as (port, _), _outgoing(patience=_SOON) as outgoing:
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+    assert isinstance(outcome, Unanswered)
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-More: " + b"x" * 4000 + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 4000),
+        (b"HTTP/1.1 200 ", b"x" * 4000),
+    ],
+)
+async def test_a_head_without_end_is_cut_off(first: bytes, more: bytes) -> None:
+    """Headers have a bound each and together, so that no answer costs memory."""
+    async with _stream(first, more) as (port, taken), _outgoing() as outgoing:
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+    assert isinstance(outcome, Unanswered)
+    assert "no HTTP" in outcome.error
+    assert sum(taken) < 10_000_000
+
+
 async def test_a_huge_answer_is_read_only_at_its_beginning() -> None:
-    """It could be endless: this one is, and is an answer all the same."""
-    endless = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 100_000
-    async with _receiver(endless, then_hang=True) as (port, _), _outgoing() as outgoing:
+    """It could be endless: this one is, and is an answer all the same. The connection goes with it."""
+    endless = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n"
+    async with _stream(endless, b"x" * 1000) as (port, taken), _outgoing() as outgoing:
+        for _ in range(2):
+            outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+            assert isinstance(outcome, Answered)
+            assert (outcome.status, len(outcome.text)) == (200, 4096)
+    assert len(taken) == 2
+    assert max(taken) < 10_000_000, "what the systems on both sides hold, and no more"
+
+
+async def test_a_packed_answer_is_not_unpacked() -> None:
+    """A few bytes could become gigabytes."""
+    packed = _answer(b"\x1f\x8b\x08", headers="Content-Encoding: gzip\r\n")
+    async with _receiver(packed) as (port, _), _outgoing() as outgoing:
         outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
     assert isinstance(outcome, Answered)
-    assert 0 < len(outcome.text) <= 4096
+    assert outcome.status == 200
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab"])
+async def test_a_connection_that_is_reset_is_told_and_not_raised(said: bytes) -> None:
+    """Before the answer, or in the middle of it: then it is none."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        # Closed with a time to linger of zero, a socket sends a reset instead of a goodbye.
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        writer.close()
+
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as server, _outgoing() as outgoing:
+        port = server.sockets[0].getsockname()[1]
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+    assert isinstance(outcome, Unanswered)
+    assert outcome.error
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+async def test_a_certificate_of_nobody_known_is_refused(authority: Authority) -> None:
+    """And so is one that is made out to another host, whoever vouches for it."""
+    for tls, host in ((None, "localhost"), (trust(authority.file), "127.0.0.1")):
+        answer = _receiver(_answer(b"ok"), tls=authority.server_context("localhost"))
+        async with answer as (port, heads), _outgoing(tls=tls) as outgoing:
+            outcome = await outgoing.post(f"https://{host}:{port}/", body="{}", headers={})
+        assert isinstance(outcome, Unanswered)
+        assert "certificate" in outcome.error
+        assert heads == []
+
+
+async def test_an_authority_of_the_operators_own_is_trusted(authority: Authority) -> None:
+    """Its certificates count as the system's do."""
+    answer = _receiver(_answer(b"ok"), tls=authority.server_context("localhost"))
+    async with answer as (port, _), _outgoing(tls=trust(authority.file)) as outgoing:
+        outcome = await outgoing.post(f"https://localhost:{port}/", body="{}", headers={})
+    assert outcome == Answered(200, "ok")
+
+
+def test_a_file_without_authorities_is_refused(tmp_path: Path) -> None:
+    """Before anything is sent."""
+    (tmp_path / "empty.pem").write_text("nothing")
+    with pytest.raises(ValueError, match="PEM"):
+        trust(tmp_path / "empty.pem")
+    with pytest.raises(OSError, match="No such file"):
+        trust(tmp_path / "missing.pem")
+
+
+async def test_what_only_looks_like_https_is_told_and_not_raised() -> None:
+    """A server that says something before, or instead of, the handshake."""
+
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(babble, "127.0.0.1", 0) as server, _outgoing() as outgoing:
+        port = server.sockets[0].getsockname()[1]
+        outcome = await outgoing.post(f"https://127.0.0.1:{port}/", body="{}", headers={})
+    assert isinstance(outcome, Unanswered)
+    assert outcome.error
+
+
+async def test_no_proxy_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for webhooks nor for platforms and runners: where requests go is a setting, or nobody's word."""
+    async with _receiver(_answer(b"ok")) as (port, heads), _receiver(_answer(b"a proxy")) as (proxy, proxied):
+        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy}")
+        async with _outgoing() as outgoing:
+            await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+        async with session(trust(None)) as http, http.get(f"http://127.0.0.1:{port}/") as response:
+            assert response.status == 200
+    assert len(heads) == 2
+    assert proxied == []
+
+
+async def test_a_proxy_that_is_set_gets_everything() -> None:
+    """It is the operator's word, so that it may be at a private address; the name is for it to look up."""
+    async with (
+        _receiver(_answer(b"by proxy")) as (port, heads),
+        _outgoing(allow_private=False, proxy=f"http://me:hush@127.0.0.1:{port}") as outgoing,
+    ):
+        outcome = await outgoing.post("http://hooks.example/in", body="{}", headers={})
+    assert outcome == Answered(200, "by proxy")
+    assert heads[0].startswith(b"POST http://hooks.example/in HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic bWU6aHVzaA==" in heads[0]
+
+
+async def test_a_proxy_that_refuses_does_not_show_itself() -> None:
+    """Tenants read the error; where the proxy is and what opens it are not theirs."""
+    refusal = _answer(b"", status="403 Forbidden")
+    async with (
+        _receiver(refusal) as (port, heads),
+        _outgoing(proxy=f"http://me:hush@127.0.0.1:{port}") as outgoing,
+    ):
+        refused = await outgoing.post("https://hooks.example/", body="{}", headers={})
+    async with _outgoing(proxy=f"http://me:hush@127.0.0.1:{port}") as outgoing:
+        away = await outgoing.post("https://hooks.example/", body="{}", headers={})
+    assert heads[0].startswith(b"CONNECT hooks.example:443 HTTP/1.1\r\n")
+    for outcome in (refused, away):
+        assert isinstance(outcome, Unanswered)
+        assert "proxy" in outcome.error
+        assert "hush" not in outcome.error
+        assert str(port) not in outcome.error
+
+
+_DATE = "Mon, 23 Nov 2026 09:30:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("said", "date", "wait"),
+    [
+        ("120", _DATE, 120),
+        ("0", _DATE, 0),
+        ("-5", _DATE, 0),
+        ("1.5", _DATE, 1.5),
+        ("999999999", _DATE, 86_400),
+        ("Mon, 23 Nov 2026 09:32:00 GMT", _DATE, 120),
+        ("Mon, 23 Nov 2026 09:00:00 GMT", _DATE, 0),
+        ("Wed, 23 Nov 2089 09:30:00 GMT", _DATE, 86_400),
+        ("Mon, 23 Nov 2026 09:32:00 GMT", "", None),
+        ("Mon, 23 Nov 99999999999999999999 09:32:00 GMT", _DATE, None),
+        ("nan", _DATE, None),
+        ("inf", _DATE, None),
+        ("soon", _DATE, None),
+        ("", _DATE, None),
+    ],
+)
+def test_retry_after_is_understood_within_bounds(said: str, date: str, wait: float | None) -> None:
+    """Seconds or a date, a day at most; nonsense is no word at all."""
+    asked = asked_to_wait({"Retry-After": said, "Date": date})
+    assert asked == (None if wait is None else timedelta(seconds=wait))
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,16 @@ def test_a_runner_that_lacks_a_setting_stops_the_start(
     [
         ("PORT", "http", "ATTENDEE_PORT is 'http': it must be a whole number"),
         ("PORT", "70000", "ATTENDEE_PORT is '70000': it must be less than or equal to 65535"),
+        (
+            "CERTIFICATE_AUTHORITIES",
+            "no.pem",
+            "ATTENDEE_CERTIFICATE_AUTHORITIES is 'no.pem': it can't be read (No such file or directory)",
+        ),
+        (
+            "WEBHOOK_PROXY",
+            "me:hush@proxy:3128",
+            "ATTENDEE_WEBHOOK_PROXY is wrong: it must be a proxy's address, such as http://proxy.example.com:3128",
+        ),
         ("ALLOW_INSECURE_WEBHOOKS", "mostly", "ATTENDEE_ALLOW_INSECURE_WEBHOOKS is 'mostly': it must be true or false"),
         (
             "BOT_RUNNER_COMMAND",

@@ -13,7 +13,9 @@ import aiohttp
 from sqlalchemy import and_, func, or_, select
 
 from attendee.clock import Clock
+from attendee.connections import session
 from attendee.model import CalendarState, DeliveryState
+from attendee.outgoing import trust
 from attendee.settings import Settings, WrongSetting
 from attendee.startup import CannotStart, Opened, opened
 from attendee.store.database import Database
@@ -164,7 +166,7 @@ async def _examine_public_url(settings: Settings) -> Finding:
             "ATTENDEE_PUBLIC_URL is not set, so calendars are polled only.",
             "Set it to the https address at which Google and Microsoft reach this service, and changes come at once.",
         )
-    trouble = await _trouble_at(f"{settings.public_url}/healthz", wants=200)
+    trouble = await _trouble_at(f"{settings.public_url}/healthz", wants=200, settings=settings)
     if trouble is None:
         return Finding("push", Verdict.GOOD, f"{settings.public_url} answers, seen from here.")
     told = f"{settings.public_url}/healthz can't be reached from here: {trouble}"
@@ -181,20 +183,20 @@ async def _examine_runner(settings: Settings) -> Finding:
         )
     if settings.bot_runner_url is None:
         return Finding("bots", Verdict.GOOD, f"The bot runner is {settings.bot_runner}.")
-    trouble = await _trouble_at(settings.bot_runner_url, wants=None)
+    trouble = await _trouble_at(settings.bot_runner_url, wants=None, settings=settings)
     if trouble is None:
         return Finding("bots", Verdict.GOOD, f"The bot runner ({settings.bot_runner}) answers.")
     told = f"The bot runner at {settings.bot_runner_url} can't be reached: {trouble}"
     return Finding("bots", Verdict.BAD, told, "Start it, or correct ATTENDEE_BOT_RUNNER_URL.")
 
 
-async def _trouble_at(url: str, *, wants: int | None) -> str | None:
+async def _trouble_at(url: str, *, wants: int | None, settings: Settings) -> str | None:
     """What is wrong with an address of the operator's; None if it answers, with the wanted status if one is."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=False) as http,
-            http.get(url, allow_redirects=False) as response,
+            session(trust(settings.certificate_authorities)) as http,
+            http.get(url, allow_redirects=False, timeout=timeout) as response,
         ):
             return None if wants in {None, response.status} else f"it answered {response.status}"
     except TimeoutError:

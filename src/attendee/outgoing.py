@@ -3,9 +3,14 @@
 import asyncio
 import errno
 import ipaddress
+import math
 import socket
+import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,19 +18,23 @@ import aiohttp
 _CONNECT_SECONDS = 5
 _ANSWER_BYTES = 4_096
 _ERROR_CHARACTERS = 500
-# Carrier-grade NAT and the translation prefixes of IPv6 reach private networks, though not all count as private.
+_LONGEST_WAIT = timedelta(days=1)
+# What the library's word "global" lets through, or did in some version of it: carrier-grade NAT, relays, documentation.
 _REFUSED_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in (
         "100.64.0.0/10",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "2001::/23",
+        "2001:db8::/32",
         "2002::/16",
-        "2001::/32",
-        "::/96",
-        "::ffff:0:0:0/96",
+        "3fff::/20",
     )
 )
+# All that is in use of the open internet's IPv6: the translations of IPv4 (NAT64, compatible), private, link-local and
+# multicast addresses lie outside.
+_OPEN_IPV6 = ipaddress.ip_network("2000::/3")
 
 
 class RefusedAddress(OSError):
@@ -34,10 +43,11 @@ class RefusedAddress(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer came. `text` is its beginning."""
+    """An answer came. `text` is its beginning; `retry_after` is how long it wants to be left alone."""
 
     status: int
     text: str
+    retry_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,47 +60,100 @@ class Unanswered:
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the open internet: not private, loopback, link-local, or a way around that."""
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    if (
-        not parsed.is_global
-        or parsed.is_multicast
-        or (isinstance(parsed, ipaddress.IPv6Address) and parsed.is_site_local)
-    ):
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            parsed = parsed.ipv4_mapped
+        elif parsed.scope_id is not None or parsed not in _OPEN_IPV6:
+            return False
+    if not parsed.is_global or parsed.is_multicast:
         return False
-    return not any(parsed in network for network in _REFUSED_NETWORKS if network.version == parsed.version)
+    return not any(parsed in network for network in _REFUSED_NETWORKS)
+
+
+def asked_to_wait(headers: Mapping[str, str]) -> timedelta | None:
+    """What `Retry-After` asks for, at most a day; None without a word that can be understood.
+
+    A date is measured against the answer's own `Date`, so that no clock but the answering side's has a say.
+    """
+    value = headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("Date", ""))
+        # TypeError: one of the two dates has a zone, the other has none. OverflowError: a year of twenty digits.
+        except (TypeError, ValueError, OverflowError):
+            return None
+        seconds = wait.total_seconds()
+    if not math.isfinite(seconds):
+        return None
+    return timedelta(seconds=min(max(seconds, 0.0), _LONGEST_WAIT.total_seconds()))
+
+
+def trust(authorities: Path | None) -> ssl.SSLContext:
+    """Checks certificates against the system's authorities, and those of a PEM file. Raises OSError and ValueError."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if authorities is not None:
+        try:
+            context.load_verify_locations(authorities)
+        except ssl.SSLError:
+            raise ValueError(f"there is no certificate in PEM form in {authorities}") from None
+    return context
 
 
 class Outgoing:
-    """Sends webhooks. `allow_private` lifts the check of addresses, for local work."""
+    """Sends webhooks. `allow_private` lifts the check of addresses, for local work.
 
-    def __init__(self, *, allow_private: bool, timeout: timedelta) -> None:
+    With a `proxy`, everything goes through it: it looks up the names, so it decides where one may go.
+    """
+
+    def __init__(
+        self, *, allow_private: bool, timeout: timedelta, tls: ssl.SSLContext | None = None, proxy: str | None = None
+    ) -> None:
         def connect_only_where_allowed(address: Any) -> socket.socket:
             family, kind, protocol, _, target = address
             # Here, and not when the name is looked up: what was looked up can be another address a moment later.
-            if not allow_private and not is_public(target[0]):
+            if proxy is None and not allow_private and not is_public(target[0]):
                 raise RefusedAddress(errno.EACCES, f"{target[0]} is not a public address")
             return socket.socket(family, kind, protocol)
 
         self._timeout = aiohttp.ClientTimeout(total=timeout.total_seconds(), connect=_CONNECT_SECONDS)
-        self._connector = aiohttp.TCPConnector(limit=0, socket_factory=connect_only_where_allowed, ttl_dns_cache=60)
+        self._connector = aiohttp.TCPConnector(
+            limit=0, socket_factory=connect_only_where_allowed, ttl_dns_cache=60, ssl=tls or True
+        )
         self._session = aiohttp.ClientSession(
-            connector=self._connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False
+            connector=self._connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            proxy=proxy,
+            auto_decompress=False,
         )
 
     async def post(self, url: str, *, body: str, headers: dict[str, str]) -> Answered | Unanswered:
-        """One POST, never raised from: what was answered, or why nothing was."""
+        """One POST, never raised from: what was answered, or why nothing was.
+
+        An answer counts once it is whole, or as much of it as is kept has come; the rest is not read.
+        """
         try:
             async with self._session.post(
                 url, data=body.encode(), headers=headers, allow_redirects=False, timeout=self._timeout
             ) as response:
-                beginning = await response.content.read(_ANSWER_BYTES)
-                return Answered(response.status, beginning.decode("utf-8", "replace"))
+                beginning = await _beginning(response.content)
+                text = beginning.decode("utf-8", "replace")
+                return Answered(response.status, text, asked_to_wait(response.headers))
         except TimeoutError:
             return Unanswered(f"No answer within {self._timeout.total:.0f} seconds.")
+        # Neither says where the proxy is, nor its password: the owner of the webhook reads this.
+        except aiohttp.ClientProxyConnectionError:
+            return Unanswered("The proxy that webhooks go through can't be reached.")
+        except aiohttp.ClientHttpProxyError as refusal:
+            return Unanswered(f"The proxy that webhooks go through refused: it answered {refusal.status}.")
+        except aiohttp.ClientResponseError as failure:
+            return Unanswered(f"What came is no HTTP: {' '.join(failure.message.split())}"[:_ERROR_CHARACTERS])
         except aiohttp.ClientConnectorError as failure:
             return Unanswered(f"Can't connect: {failure.strerror or failure}"[:_ERROR_CHARACTERS])
         except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as failure:
@@ -98,3 +161,10 @@ class Outgoing:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    read = bytearray()
+    while len(read) < _ANSWER_BYTES and (more := await content.read(_ANSWER_BYTES - len(read))):
+        read += more
+    return bytes(read)

@@ -5,8 +5,8 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -24,11 +24,11 @@ from attendee.bots.runners.process import ProcessRunner
 from attendee.bots.runners.remote import RemoteRunner
 from attendee.bots.schedule import LaunchTimes
 from attendee.bots.staging import Stager
+from attendee.connections import Connections, connected
 from attendee.dashboard.app import beside, create_dashboard
 from attendee.front import BehindProxies, HttpWithBoundedHeads
 from attendee.meetings import MeetingLinks
 from attendee.model import LaunchId, Platform, ProjectId
-from attendee.outgoing import Outgoing
 from attendee.pipeline import Pipeline, SyncSettings
 from attendee.providers.google import GoogleCalendar
 from attendee.providers.microsoft import MicrosoftCalendar
@@ -48,8 +48,6 @@ from attendee.sync.watch import ChannelKeeper
 from attendee.webhooks.send import Sender
 from attendee.worker import Cap, Job, QuietSyncs, Worker
 
-# A receiver of webhooks has so long to answer.
-_WEBHOOK_TIMEOUT = timedelta(seconds=10)
 # Requests under way get so long to end: the whole process is to be gone 10 seconds after it was told to stop.
 _FINISH_SECONDS = 8
 _BACKLOG = 2048
@@ -165,12 +163,11 @@ async def _work(
     if settings.public_url is None:
         async with at_hand.database.transaction() as tx:
             await channels.stop_listening(tx, now=clock.now())
-    async with _connections(settings) as (outgoing, http):
+    async with connected(settings) as ways:
         worker = _build_worker(
             at_hand,
             settings=settings,
-            outgoing=outgoing,
-            http=http,
+            ways=ways,
             meeting_links=meeting_links,
             report_url=settings.runner_report_url or settings.public_url or address,
         )
@@ -181,8 +178,7 @@ def _build_worker(
     at_hand: Opened,
     *,
     settings: Settings,
-    outgoing: Outgoing,
-    http: aiohttp.ClientSession,
+    ways: Connections,
     meeting_links: MeetingLinks,
     report_url: str,
 ) -> Worker:
@@ -190,13 +186,13 @@ def _build_worker(
     database, key_ring = at_hand.database, at_hand.key_ring
     providers: dict[Platform, CalendarProvider] = {
         Platform.GOOGLE: GoogleCalendar(
-            http=http,
+            http=ways.platforms,
             api_url=settings.google_api_url,
             token_url=settings.google_token_url,
             find_meeting_url=meeting_links.find_meeting_url,
         ),
         Platform.MICROSOFT: MicrosoftCalendar(
-            http=http,
+            http=ways.platforms,
             graph_url=settings.microsoft_graph_url,
             token_url=settings.microsoft_token_url,
             find_meeting_url=meeting_links.find_meeting_url,
@@ -218,8 +214,8 @@ def _build_worker(
         ),
         settle_quiet=quiet.add,
     )
-    sender = Sender(database, outgoing, key_ring, clock.now)
-    runner = _runner(at_hand, settings=settings, http=http, report_url=report_url)
+    sender = Sender(database, ways.receivers, key_ring, clock.now)
+    runner = _runner(at_hand, settings=settings, http=ways.runner, report_url=report_url)
     orders = None if runner is None else Orders(report_url, meeting_links.service_of)
     launcher = Launcher(database, key_ring, clock.now, times, orders, timedelta(seconds=settings.bot_heartbeat_seconds))
     keeper = ChannelKeeper(database, providers, key_ring, clock.now, settings.public_url)
@@ -318,19 +314,6 @@ def _intervals(settings: Settings) -> Intervals:
         soon=timedelta(seconds=settings.sync_interval_soon_seconds),
         debounce=timedelta(seconds=settings.sync_debounce_seconds),
     )
-
-
-@asynccontextmanager
-async def _connections(settings: Settings) -> AsyncGenerator[tuple[Outgoing, aiohttp.ClientSession]]:
-    outgoing = Outgoing(allow_private=settings.allow_insecure_webhooks, timeout=_WEBHOOK_TIMEOUT)
-    try:
-        # Nothing of the environment (proxies, .netrc) and nothing that a platform sets (cookies) may change a request.
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-        ) as http:
-            yield outgoing, http
-    finally:
-        await outgoing.close()
 
 
 @contextmanager

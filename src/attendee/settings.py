@@ -11,12 +11,15 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from attendee.meetings import MeetingLinks
+from attendee.outgoing import trust
 from attendee.store.columns import KeyRing
 
 _PREFIX = "ATTENDEE_"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-# A command may have a password among its arguments.
-_SECRETS = frozenset({"database_url", "encryption_keys", "bot_runner_key", "bot_runner_command"})
+# A command may have a password among its arguments, a proxy one in its address.
+_SECRETS = frozenset(
+    {"database_url", "encryption_keys", "bot_runner_key", "bot_runner_command", "webhook_proxy", "platform_proxy"}
+)
 # Where Pydantic's own words would puzzle who reads them.
 _IN_OUR_WORDS = {
     "int_parsing": "it must be a whole number",
@@ -100,11 +103,29 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(f"{wrong}; addresses and networks are right, such as 10.0.0.7,10.1.0.0/16") from None
 
 
+def _http_proxy(address: SecretStr | None) -> SecretStr | None:
+    if address is not None:
+        try:
+            _http_address(address.get_secret_value())
+        except ValueError:
+            raise ValueError("it must be a proxy's address, such as http://proxy.example.com:3128") from None
+    return address
+
+
+def _with_authorities(file: Path | None) -> Path | None:
+    try:
+        trust(file)
+    except OSError as trouble:
+        raise ValueError(f"it can't be read ({trouble.strerror})") from None
+    return file
+
+
 def _lower_case(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
 _HttpAddress = Annotated[str, AfterValidator(_http_address)]
+_Proxy = Annotated[SecretStr | None, AfterValidator(_http_proxy)]
 # Zero takes a port that is free.
 _Port = Annotated[int, Field(ge=0, le=65_535)]
 
@@ -241,6 +262,21 @@ class Settings(BaseSettings):
     allow_insecure_webhooks: bool = Field(
         default=False,
         description="Whether webhooks may go to plain http and to private addresses: for work on one machine.",
+    )
+    webhook_proxy: _Proxy = Field(
+        default=None,
+        description="The http proxy that webhooks go through. It looks up the names, so it alone decides where one may "
+        "go: it must refuse private addresses itself. Unset, there is none, whatever HTTPS_PROXY says.",
+    )
+    platform_proxy: _Proxy = Field(
+        default=None,
+        description="The http proxy that Google and Microsoft are reached through. Unset, there is none, whatever "
+        "HTTPS_PROXY says. Bot runners are always reached directly.",
+    )
+    certificate_authorities: Annotated[Path | None, AfterValidator(_with_authorities)] = Field(
+        default=None,
+        description="A PEM file of certificate authorities that are trusted beside the system's, wherever this service "
+        "connects to over https.",
     )
     meeting_hosts: Annotated[
         tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_hosts_of_services), AfterValidator(_of_known_services)

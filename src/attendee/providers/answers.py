@@ -4,11 +4,9 @@ A platform's own words (paths, field names, reasons) stay in that platform's mod
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -17,6 +15,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from attendee.outgoing import asked_to_wait
 from attendee.providers.port import ProviderDown, UnexpectedAnswer
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -36,7 +35,6 @@ VOLATILE_KEYS = frozenset(
 _MAX_ID_BYTES = 2_000
 
 _SHORTEST_TIME = len("2026-12-01T15:00")
-_MAX_RETRY_AFTER = timedelta(days=1)
 _QUOTED_LENGTH = 300
 
 
@@ -61,27 +59,8 @@ class Answer:
 
     @property
     def retry_after(self) -> timedelta | None:
-        """How long the platform asks us to wait, at most a day; None without a word that can be understood.
-
-        A date is measured against the answer's own `Date`, so that no clock but the platform's has a say.
-        """
-        value = self.headers.get("Retry-After", "").strip()
-        try:
-            seconds = float(value)
-        except ValueError:
-            return self._wait_until(value)
-        return _bounded(seconds) if math.isfinite(seconds) else None
-
-    def _wait_until(self, http_date: str) -> timedelta | None:
-        try:
-            wait = parsedate_to_datetime(http_date) - parsedate_to_datetime(self.headers.get("Date", ""))
-        except (TypeError, ValueError):  # TypeError: one of the two dates has a zone, the other has none.
-            return None
-        return _bounded(wait.total_seconds())
-
-
-def _bounded(seconds: float) -> timedelta:
-    return timedelta(seconds=min(max(seconds, 0.0), _MAX_RETRY_AFTER.total_seconds()))
+        """How long the platform asks us to wait, at most a day; None without a word that can be understood."""
+        return asked_to_wait(self.headers)
 
 
 async def fetch(

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import aiohttp
 import orjson
@@ -11,6 +10,7 @@ import orjson
 from attendee.bots.runners.port import Done, Order, Placed, Refused, Taken, Trouble
 from attendee.clock import Clock
 from attendee.model import LaunchId, ProjectId
+from attendee.outgoing import asked_to_wait
 from attendee.signing import signature_headers
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
@@ -107,15 +107,10 @@ async def asked(
         async with http.request(
             method, url, data=data, headers=headers, allow_redirects=False, timeout=_TIMEOUT
         ) as response:
-            return Answer(response.status, await response.read(), _retry_after(response.headers))
+            return Answer(response.status, await response.read(), asked_to_wait(response.headers))
     except TimeoutError:
         return Trouble(f"It did not answer within {_TIMEOUT.total:.0f} seconds.")
     except aiohttp.ClientConnectorError as failure:
         return Trouble(f"It can't be reached: {failure.strerror or failure}")
     except (aiohttp.ClientError, OSError, ValueError) as failure:
         return Trouble(f"{type(failure).__name__}: {failure}")
-
-
-def _retry_after(headers: Any) -> timedelta | None:
-    seconds = headers.get("Retry-After", "")
-    return timedelta(seconds=int(seconds)) if seconds.isdecimal() and len(seconds) < 6 else None
