@@ -14,12 +14,12 @@ from sqlalchemy import and_, func, or_, select
 
 from attendee.clock import Clock
 from attendee.connections import session
-from attendee.model import CalendarState, DeliveryState
+from attendee.model import CalendarState, DeliveryState, PauseReason
 from attendee.outgoing import trust
 from attendee.settings import Settings, WrongSetting
 from attendee.startup import CannotStart, Opened, opened
 from attendee.store.database import Database
-from attendee.store.tables import bots, calendars, channels, deliveries, launches
+from attendee.store.tables import bots, calendars, channels, deliveries, launches, webhook_subscriptions
 
 _ANSWER_SECONDS = 10
 # Nothing of ours waits so long while a worker runs: claims last 60 seconds, sleeps 5.
@@ -99,16 +99,42 @@ async def _examine_calendars(database: Database) -> list[Finding]:
     async with database.reading() as tx:
         count = await tx.scalar(select(func.count()).select_from(calendars)) or 0
         lost = await tx.scalar(select(func.count()).where(calendars.c.state == CalendarState.DISCONNECTED.value)) or 0
+        has_failed = calendars.c.last_error.is_not(None)
+        refused = (
+            await tx.execute(
+                select(
+                    calendars.c.platform,
+                    calendars.c.client_id,
+                    func.max(calendars.c.last_error).label("error"),
+                    func.count().label("count"),
+                )
+                .where(has_failed, calendars.c.is_operators_fault)
+                .group_by(calendars.c.platform, calendars.c.client_id)
+                .order_by(func.count().desc())
+                .limit(_SHOWN)
+            )
+        ).all()
         failing = (
             await tx.execute(
                 select(calendars.c.client_id, calendars.c.last_error, func.count().label("count"))
-                .where(calendars.c.state == CalendarState.CONNECTED.value, calendars.c.last_error.is_not(None))
+                .where(calendars.c.state == CalendarState.CONNECTED.value, has_failed, ~calendars.c.is_operators_fault)
                 .group_by(calendars.c.client_id, calendars.c.last_error)
                 .order_by(func.count().desc())
                 .limit(_SHOWN)
             )
         ).all()
     findings = [
+        Finding(
+            "oauth clients",
+            Verdict.BAD,
+            f"{row.platform.capitalize()} refuses the OAuth client {row.client_id}, for {row.count:,} calendars: "
+            f"{row.error}",
+            "It is one fault, and not its users': mend the client in the platform's console, and PATCH the calendars "
+            "if its secret is new. Those that have synced before are tried every hour.",
+        )
+        for row in refused
+    ]
+    findings += [
         Finding(
             "calendars",
             Verdict.BAD,
@@ -140,14 +166,32 @@ async def _examine_receivers(database: Database, *, now: datetime) -> Sequence[F
                 .limit(_SHOWN)
             )
         ).all()
+        paused = (
+            await tx.execute(
+                select(webhook_subscriptions.c.id, webhook_subscriptions.c.url, webhook_subscriptions.c.pause_reason)
+                .where(webhook_subscriptions.c.pause_reason.is_not(None), webhook_subscriptions.c.bot_id.is_(None))
+                .order_by(webhook_subscriptions.c.paused_at.desc())
+                .limit(_SHOWN)
+            )
+        ).all()
         late = await tx.scalar(
             select(func.count()).where(
                 deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.created_at <= now - _OVERDUE
             )
         )
-    if not failing:
+    if not failing and not paused:
         return [Finding("webhooks", Verdict.GOOD, f"No receiver refuses its webhooks; {late or 0:,} are late.")]
-    return [
+    found = [
+        Finding(
+            "webhooks",
+            Verdict.BAD,
+            f"The webhook {row.id} to {row.url} was paused: "
+            + ("it answered 410." if row.pause_reason == PauseReason.GONE else "it took nothing for five days."),
+            "Mend the receiver and resume the webhook, in the dashboard or by PATCH; what waits is sent then.",
+        )
+        for row in paused
+    ]
+    return found + [
         Finding(
             "webhooks",
             Verdict.BAD,

@@ -146,6 +146,13 @@ class DeliveryState(StrEnum):
     FAILED = "failed"
 
 
+class PauseReason(StrEnum):
+    """Why a subscription was paused by us, and not by its owner."""
+
+    GONE = "gone"
+    FAILING = "failing"
+
+
 class ActivityKind(StrEnum):
     """What the history of an event or a bot can say happened."""
 

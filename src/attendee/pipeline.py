@@ -210,7 +210,13 @@ class Pipeline:
                     if pauses_client and hold_until is not None:
                         await sync_state.pause_client(tx, calendar, until=hold_until, step=_AFTER_PAUSE, now=now)
                     await sync_state.settle_failure(
-                        tx, claimed, error=error, next_due_at=at, hold_until=hold_until, now=now
+                        tx,
+                        claimed,
+                        error=error,
+                        is_operators_fault=is_operators_fault,
+                        next_due_at=at,
+                        hold_until=hold_until,
+                        now=now,
                     )
                     if is_operators_fault and was_asked_back(calendar):
                         await outbox.record_state_change(tx, replace(calendar, last_attempted_sync_at=now), now=now)

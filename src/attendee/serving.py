@@ -45,12 +45,13 @@ from attendee.store.launches import Launch
 from attendee.store.limits import Limits
 from attendee.sync.schedule import Intervals
 from attendee.sync.watch import ChannelKeeper
-from attendee.webhooks.send import Sender
+from attendee.webhooks.send import RECEIVERS, Sender
 from attendee.worker import Cap, Job, QuietSyncs, Worker
 
 # Requests under way get so long to end: the whole process is to be gone 10 seconds after it was told to stop.
 _FINISH_SECONDS = 8
 _BACKLOG = 2048
+_RECEIVERS_AT_ONCE = 8
 
 Told = Callable[[str], None]
 
@@ -235,7 +236,14 @@ def _build_worker(
     at_once = settings.worker_concurrency
     jobs = [
         Job(tables.calendars, (("project_id", "client_id"), ("project_id",)), sync, at_once),
-        Job(tables.deliveries, (("project_id", "url"), ("project_id",)), send, at_once),
+        Job(
+            tables.deliveries,
+            RECEIVERS,
+            send,
+            # They wait more than they work: many receivers may hang at once, and there is still a place.
+            at_once=_RECEIVERS_AT_ONCE * at_once,
+            most_of_one=at_once,
+        ),
         Job(tables.bots, (("project_id",),), launch, at_once),
         Job(tables.channels, (("project_id", "client_id"), ("project_id",)), keep, at_once),
     ]

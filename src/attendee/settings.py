@@ -199,7 +199,10 @@ class Settings(BaseSettings):
         default=28, ge=1, le=365, description="How many days ahead events are kept in sync."
     )
     worker_concurrency: int = Field(
-        default=32, ge=1, le=1000, description="How many syncs, and how many deliveries, one process has in flight."
+        default=32,
+        ge=1,
+        le=1000,
+        description="How many syncs one process has in flight, and how many deliveries to one receiver.",
     )
     bot_launch_lead_seconds: int = Field(
         default=300,

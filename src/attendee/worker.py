@@ -33,6 +33,10 @@ _LONGEST_SLEEP = 5.0
 _GATHERING = 0.05
 _BETWEEN_CLAIMS = 0.005
 _STOP_WITHIN = 10.0
+# Who takes longer for a row (in seconds) may hang: it is not to fill the places, and neither is a stranger.
+_QUICKLY = 2.0
+_FEW = 8
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ class Job:
     at_once: int
     # Which rows this worker can do at all; None for all.
     among: ColumnElement[bool] | None = None
+    # About how many rows of one value of the narrowest share may be in flight, however many places are free; of the
+    # others as many times more as above. Whose last row was not done quickly, or who has had none, gets only a few.
+    most_of_one: int | None = None
     cap: "Cap | None" = None
 
 
@@ -139,6 +146,7 @@ class _Loop:
             columns: Counter() for columns in job.shares
         }
         self._is_waiting_for_room = False
+        self._quick: set[tuple[str, ...]] = set()
 
     def wake(self) -> None:
         self._changed.set()
@@ -175,12 +183,21 @@ class _Loop:
         self._is_waiting_for_room = free <= 0
         if self._is_waiting_for_room:
             return _LONGEST_SLEEP
-        # Half of what is free at a time, so that one statement can't give a single project more than its share.
-        limit = max(1, free // 2)
+        share = free if self.job.most_of_one is None else min(free, self.job.most_of_one)
+        # Half of that at a time, so that one statement can't give a single project more than its share.
+        limit = max(1, share // 2)
         full = {
-            columns: [values for values, count in counts.items() if count >= width * free]
+            columns: [values for values, count in counts.items() if count >= width * share]
             for width, (columns, counts) in enumerate(self._in_flight.items(), start=1)
         }
+        if self.job.most_of_one is not None:
+            narrowest = self.job.shares[0]
+            few = max(1, self.job.most_of_one // _FEW)
+            for values, count in self._in_flight[narrowest].items():
+                if values not in self._quick:
+                    limit = min(limit, few)
+                    if few <= count < share:
+                        full[narrowest].append(values)
         now = self._clock()
         async with self._database.transaction() as tx:
             if self.job.cap is not None:
@@ -208,9 +225,12 @@ class _Loop:
             counts[values] += 1
         task = asyncio.create_task(self._run_one(row))
         self._running.add(task)
+        began = asyncio.get_running_loop().time()
 
         def ended(_: asyncio.Task[None]) -> None:
             self._running.discard(task)
+            if self.job.most_of_one is not None:
+                self._note_pace(shares[0][1], seconds=asyncio.get_running_loop().time() - began)
             for counts, values in shares:
                 counts[values] -= 1
                 if not counts[values]:
@@ -219,6 +239,14 @@ class _Loop:
                 self.wake()
 
         task.add_done_callback(ended)
+
+    def _note_pace(self, values: tuple[str, ...], *, seconds: float) -> None:
+        if seconds > _QUICKLY:
+            self._quick.discard(values)
+            return
+        if len(self._quick) >= _REMEMBERED:
+            self._quick.clear()
+        self._quick.add(values)
 
     async def _run_one(self, row: Row[Any]) -> None:
         try:

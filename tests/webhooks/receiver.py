@@ -1,5 +1,6 @@
 """A receiver of webhooks on loopback that answers as it is told, and a sender that sends to it."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,12 +20,17 @@ from tests.installation import Installation
 
 @dataclass
 class Receiver:
-    """Gives out `answers` in order (status and text), then 200; `bodies` and `headers` are what it was sent."""
+    """Gives out `answers` in order (status and text), then 200; `bodies` and `headers` are what it was sent.
+
+    `says` goes with every answer, as headers. While `hang` is there and not set, nothing is answered.
+    """
 
     url: str = ""
     answers: deque[tuple[int, str]] = field(default_factory=deque)
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    says: dict[str, str] = field(default_factory=dict)
+    hang: asyncio.Event | None = None
 
     @property
     def parsed(self) -> list[Any]:
@@ -33,8 +39,11 @@ class Receiver:
     async def take(self, request: web.Request) -> web.Response:
         self.bodies.append(await request.read())
         self.headers.append(dict(request.headers))
+        if self.hang is not None:
+            await self.hang.wait()
         status, text = self.answers.popleft() if self.answers else (200, "")
-        return web.Response(status=status, text=text, headers={"Location": self.url} if 300 <= status < 400 else {})
+        location = {"Location": self.url} if 300 <= status < 400 else {}
+        return web.Response(status=status, text=text, headers=location | self.says)
 
 
 @asynccontextmanager

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert
+from structlog.testing import capture_logs
 
 from attendee.errors import ClaimLost
-from attendee.model import CalendarId, DeliveryState
+from attendee.model import CalendarId, DeliveryState, PauseReason, Trigger
 from attendee.store import claims, deliveries, projects, subscriptions, tables
 from attendee.store.subscriptions import Subscription
+from attendee.webhooks import outbox
 from attendee.webhooks.send import Sender, retry_delay
 from tests.installation import START, Installation, installation
 from tests.webhooks.receiver import Receiver, claim_deliveries, running_receiver, running_sender, send_due
@@ -54,6 +56,24 @@ async def _delivery(here: Installation) -> Any:
 
 async def _attempts(here: Installation) -> list[Any]:
     return await here.rows(tables.delivery_attempts)
+
+
+async def _stored(here: Installation) -> Subscription:
+    """The project's subscription."""
+    (row,) = await here.rows(tables.webhook_subscriptions, tables.webhook_subscriptions.c.bot_id.is_(None))
+    return Subscription.from_row(row)
+
+
+async def _a_delivery(here: Installation, subscription: Subscription) -> None:
+    async with here.database.transaction() as tx:
+        await outbox.record_test(
+            tx,
+            project_id=here.project_id,
+            subscription_id=subscription.id,
+            url=subscription.url,
+            trigger=Trigger.CALENDAR_EVENTS_UPDATE,
+            now=here.clock(),
+        )
 
 
 async def _change(here: Installation, subscription: Subscription, **fields: Any) -> Subscription:
@@ -111,7 +131,7 @@ async def test_while_secrets_rotate_both_sign(
     assert headers["X-Webhook-Signature"] == single
 
 
-@pytest.mark.parametrize("status", [302, 400, 410, 429, 500, 503])
+@pytest.mark.parametrize("status", [302, 400, 429, 500, 503])
 async def test_only_2xx_is_an_arrival(
     here: Installation, receiver: Receiver, sender: Sender, subscription: Subscription, status: int
 ) -> None:
@@ -129,6 +149,143 @@ async def test_only_2xx_is_an_arrival(
     assert receiver.bodies[0] == receiver.bodies[1]
     assert receiver.headers[0]["webhook-id"] == receiver.headers[1]["webhook-id"]
     assert len(await _attempts(here)) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait"),
+    [
+        ("1", None),
+        ("600", timedelta(minutes=10)),
+        ("Tue, 01 Dec 2026 09:30:00 GMT", timedelta(hours=1)),
+        ("99999999", timedelta(days=1)),
+        ("later", None),
+    ],
+)
+async def test_a_receiver_is_left_alone_as_long_as_it_asks(
+    here: Installation,
+    receiver: Receiver,
+    sender: Sender,
+    subscription: Subscription,
+    *,
+    asked: str,
+    wait: timedelta | None,
+) -> None:
+    """In seconds or until a date, for a day at most; never sooner than without a word."""
+    receiver.answers.append((503, "busy"))
+    receiver.says = {"Retry-After": asked, "Date": "Tue, 01 Dec 2026 08:30:00 GMT"}
+    await send_due(here, sender)
+    due_in = (await _delivery(here)).due_at - here.clock()
+    if wait is None:
+        assert timedelta(seconds=1.5) < due_in < timedelta(seconds=2.5)
+    else:
+        assert due_in == wait
+
+
+async def test_asking_for_time_buys_no_more_tries(
+    here: Installation, receiver: Receiver, sender: Sender, subscription: Subscription
+) -> None:
+    """Who says "in nine hours" for ever is given up after as many tries as anybody."""
+    receiver.says = {"Retry-After": "32400"}
+    tries = 0
+    while (delivery := await _delivery(here)).state == DeliveryState.PENDING and delivery.due_at is not None:
+        receiver.answers.append((429, ""))
+        here.clock.at = max(here.clock(), delivery.due_at)
+        tries += await send_due(here, sender)
+    assert 10 <= tries <= 13
+
+
+async def test_a_receiver_that_is_gone_pauses_its_subscription(
+    here: Installation, receiver: Receiver, sender: Sender, subscription: Subscription
+) -> None:
+    """410 is its own word. What is pending waits, nothing new is made, and all of it goes out once it is resumed."""
+    receiver.answers.append((410, "moved away"))
+    await send_due(here, sender)
+    paused = await _stored(here)
+    assert (paused.is_active, paused.pause_reason, paused.paused_at) == (False, PauseReason.GONE, here.clock())
+    delivery, (attempt,) = await _delivery(here), await _attempts(here)
+    assert (delivery.state, delivery.due_at, delivery.claim_id) == (DeliveryState.PENDING, None, None)
+    assert (attempt.status, attempt.answer) == (410, "moved away")
+
+    here.clock.advance(timedelta(days=9))
+    assert await send_due(here, sender) == 0
+    resumed = await _change(here, paused, is_active=True)
+    assert (resumed.pause_reason, resumed.paused_at, resumed.failing_since) == (None, None, None)
+    assert await send_due(here, sender) == 1
+    assert (await _delivery(here)).state == DeliveryState.DELIVERED
+    assert receiver.bodies[0] == receiver.bodies[1]
+
+
+async def test_a_bots_own_receiver_that_is_gone_is_given_up(
+    here: Installation, receiver: Receiver, sender: Sender, subscription: Subscription
+) -> None:
+    """Nobody can resume it, so that its deliveries end; one by one they can be sent again by hand."""
+    (event,) = await here.rows(tables.events)
+    bot = await here.order_bot(event)
+    await _change(here, subscription, is_active=False)
+    own = subscriptions.NewSubscription(receiver.url, (Trigger.BOT_STATE_CHANGE,))
+    async with here.database.transaction() as tx:
+        await subscriptions.create_for_bot(tx, [own], bot_id=bot.id, project_id=here.project_id, now=here.clock())
+        for _ in range(2):
+            await outbox.record_from_bot(tx, bot, Trigger.BOT_STATE_CHANGE, {}, now=here.clock())
+    receiver.answers.append((410, ""))
+    first, second = await claim_deliveries(here)
+    await sender.send(first)
+    of_bot = await here.rows(tables.deliveries, tables.deliveries.c.bot_id == bot.id)
+    assert [one.state for one in of_bot] == [DeliveryState.FAILED] * 2
+    await sender.send(second)
+    async with here.database.transaction() as tx:
+        await outbox.record_from_bot(tx, bot, Trigger.BOT_STATE_CHANGE, {}, now=here.clock())
+        await deliveries.redeliver(tx, first.id, project_id=here.project_id, now=here.clock())
+    assert await send_due(here, sender) == 1, "the one that was asked for, and nothing new"
+    of_bot = await here.rows(tables.deliveries, tables.deliveries.c.bot_id == bot.id)
+    assert [one.state for one in of_bot] == [DeliveryState.DELIVERED] * 2
+
+
+async def test_five_days_of_nothing_but_failures_pause_the_subscription(
+    here: Installation, receiver: Receiver, sender: Sender, subscription: Subscription
+) -> None:
+    """Told in one line of the log, which does not have the address; a single arrival begins the count anew."""
+    receiver.answers.extend([(500, "")] * 200)
+    began_at = here.clock()
+    pending = tables.deliveries.c.state == DeliveryState.PENDING
+    with capture_logs() as lines:
+        while (stored := await _stored(here)).is_active:
+            waiting = await here.rows(tables.deliveries, pending)
+            if not waiting:
+                await _a_delivery(here, subscription)
+                continue
+            here.clock.at = max(here.clock(), waiting[0].due_at)
+            await send_due(here, sender)
+    assert stored.pause_reason is PauseReason.FAILING
+    assert stored.failing_since == began_at
+    assert timedelta(days=5) <= here.clock() - began_at < timedelta(days=6)
+    (line,) = [line for line in lines if line["event"] == "webhook_paused"]
+    assert (line["reason"], line["webhook"], line["log_level"]) == ("failing", subscription.id, "warning")
+    assert "/hook" not in str(line)
+
+    assert len(await here.rows(tables.deliveries, pending)) == 1
+    receiver.answers.clear()
+    await _change(here, stored, is_active=True)
+    assert await send_due(here, sender) == 1
+    assert (await _stored(here)).failing_since is None
+    assert await here.rows(tables.deliveries, pending) == []
+
+
+async def test_an_outage_of_last_week_does_not_judge_the_one_of_today(
+    here: Installation, receiver: Receiver, sender: Sender, subscription: Subscription
+) -> None:
+    """With nothing to send in between, the first failures pause nothing: only a delivery that was tried often does."""
+    receiver.answers.extend([(500, "")] * 6)
+    await send_due(here, sender)
+    here.clock.advance(timedelta(days=6))
+    for _ in range(5):
+        await send_due(here, sender)
+        here.clock.advance(timedelta(minutes=10))
+    assert (await _stored(here)).failing_since == START
+    await send_due(here, sender)
+    assert (await _stored(here)).is_active
+    assert (await _stored(here)).failing_since is None
+    assert (await _delivery(here)).state == DeliveryState.DELIVERED
 
 
 async def test_odd_answers_are_kept_as_far_as_they_go(

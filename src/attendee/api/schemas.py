@@ -25,6 +25,7 @@ from attendee.model import (
     CalendarState,
     DeliveryState,
     DisconnectCode,
+    PauseReason,
     Platform,
     RecordingState,
     TranscriptionState,
@@ -333,6 +334,11 @@ class Webhook(BaseModel):
     url: str
     triggers: list[Trigger]
     is_active: bool
+    failing_since: datetime | None = Field(description="The first attempt that failed since one arrived.")
+    pause_reason: PauseReason | None = Field(
+        description="Why it was paused by the service: its receiver answered 410 (gone), or took nothing for five days "
+        "(failing). `is_active: true` resumes it, and what waits is sent."
+    )
     created_at: datetime
     updated_at: datetime
 

@@ -161,6 +161,8 @@ def _rendered(subscription: Subscription) -> dict[str, Any]:
         "url": subscription.url,
         "triggers": subscription.triggers,
         "is_active": subscription.is_active,
+        "failing_since": written_or_none(subscription.failing_since),
+        "pause_reason": subscription.pause_reason,
         "created_at": written(subscription.created_at),
         "updated_at": written(subscription.updated_at),
     }

@@ -283,11 +283,28 @@ async def count(tx: AsyncConnection, project_id: str) -> tuple[int, int, int]:
     return total or 0, disconnected, troubled
 
 
+async def faulty_clients(visit: Visit, *, limit: int) -> list[Row[Any]]:
+    """The OAuth clients that fail for their calendars, each with how many and the latest error: one fault, not many."""
+    query = (
+        select(
+            table.c.platform,
+            table.c.client_id,
+            func.count().label("calendars"),
+            func.max(table.c.last_error).label("error"),
+        )
+        .where(table.c.project_id == visit.project.id, IN_TROUBLE, table.c.is_operators_fault)
+        .group_by(table.c.platform, table.c.client_id)
+        .order_by(func.count().desc(), table.c.client_id)
+        .limit(limit)
+    )
+    return list((await visit.tx.execute(query)).all())
+
+
 async def in_trouble(visit: Visit, *, limit: int) -> list[Standing]:
-    """The calendars that somebody should look at, disconnected ones first."""
+    """The calendars that somebody should look at for their own sake, disconnected ones first."""
     query: Select[Any] = (
         select(*_SHOWN)
-        .where(table.c.project_id == visit.project.id, IN_TROUBLE)
+        .where(table.c.project_id == visit.project.id, IN_TROUBLE, ~table.c.is_operators_fault)
         # By the alphabet, "disconnected" comes after "connected".
         .order_by(table.c.state.desc(), table.c.created_at.desc(), table.c.id.desc())
         .limit(limit)

@@ -63,4 +63,8 @@ PASSING_OFTEN = (
     "It has failed many times in a row. If other calendars of the same OAuth client fail too, look at the client in "
     "the platform's console: an expired secret or a switched-off API shows like this."
 )
+CLIENT = (
+    "One fault, and not its users': look at the client's secret and APIs in the platform's console. A new secret is "
+    "set by PATCH on the calendars. Those that have synced before are tried every hour, and keep their events and bots."
+)
 NO_PUSH = "Changes are found by polling until then; nothing is lost, it only takes longer."

@@ -6,15 +6,19 @@ from typing import Any
 from sqlalchemy import Row, func, select
 from starlette.responses import Response
 
-from attendee.dashboard import bots, calendars, charts
+from attendee.dashboard import bots, calendars, charts, cures
 from attendee.dashboard.rendering import page
 from attendee.dashboard.visits import Visit
 from attendee.model import DeliveryState, SyncOutcome
+from attendee.store import subscriptions
+from attendee.store.subscriptions import Subscription
 from attendee.store.tables import api_keys, deliveries, syncs, webhook_subscriptions
 from attendee.store.tables import bots as bots_table
 
 _SHOWN = 8
 _DAY = timedelta(days=1)
+# A receiver that restarts needs nobody.
+_A_WHILE = timedelta(minutes=10)
 
 
 async def show_overview(visit: Visit) -> Response:
@@ -56,6 +60,9 @@ async def show_overview(visit: Visit) -> Response:
         delivered=delivered,
         next_bots=next_bots,
         tone_of=bots.tone_of,
+        faulty_clients=await calendars.faulty_clients(visit, limit=_SHOWN),
+        client_cure=cures.CLIENT,
+        receivers=await _receivers(visit),
         attention=await calendars.in_trouble(visit, limit=_SHOWN),
         failed_bots=await _failed_bots(visit),
         setup=await _setup(visit, has_calendar=total > 0),
@@ -71,6 +78,14 @@ async def _failed_bots(visit: Visit) -> list[Row[Any]]:
         .limit(_SHOWN)
     )
     return list((await visit.tx.execute(query)).all())
+
+
+async def _receivers(visit: Visit) -> list[Subscription]:
+    """Webhooks that were paused by us, and those that have failed for a while."""
+    table = webhook_subscriptions
+    failing = table.c.is_active & (table.c.failing_since <= visit.now - _A_WHILE)
+    query = subscriptions.of_project(visit.project.id).where(table.c.pause_reason.is_not(None) | failing)
+    return [Subscription.from_row(row) for row in await visit.tx.execute(query.order_by(table.c.failing_since))]
 
 
 async def _setup(visit: Visit, *, has_calendar: bool) -> dict[str, bool]:

@@ -49,6 +49,7 @@ class Calendar:
     last_attempted_sync_at: datetime | None
     last_successful_sync_at: datetime | None
     last_error: str | None
+    is_operators_fault: bool
     push_until: datetime | None
     looks_after_push: int | None
     asked_for: SyncReason | None

@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from sqlalchemy import Row, case, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,6 +40,7 @@ class Delivery:
     project_id: ProjectId
     subscription_id: SubscriptionId | None
     url: str
+    host: str
     trigger: str
     calendar_id: str | None
     bot_id: str | None
@@ -141,6 +143,7 @@ async def add(
             project_id=project_id,
             subscription_id=subscription_id,
             url=url,
+            host=_host(url),
             trigger=trigger.value,
             calendar_id=calendar_id,
             bot_id=bot_id,
@@ -218,8 +221,11 @@ async def redeliver(tx: AsyncConnection, delivery_id: str, *, project_id: Projec
     ).one_or_none()
     if row is None:
         raise NotFound("Webhook delivery")
+    # A bot's own subscription has no page to switch it on again, where it was paused by us.
     active = await tx.scalar(
-        select(webhook_subscriptions.c.is_active).where(webhook_subscriptions.c.id == row.subscription_id)
+        select(webhook_subscriptions.c.is_active | webhook_subscriptions.c.bot_id.is_not(None)).where(
+            webhook_subscriptions.c.id == row.subscription_id
+        )
     )
     if not active:
         message = "The webhook of this delivery is deleted or not active, so there is nobody to deliver it to."
@@ -262,7 +268,7 @@ async def resume(tx: AsyncConnection, subscription_id: SubscriptionId, *, now: d
 
 async def retarget(tx: AsyncConnection, subscription_id: SubscriptionId, *, url: str) -> None:
     """What is pending for a subscription goes to its new address."""
-    await tx.execute(_pending_of(subscription_id).values(url=url))
+    await tx.execute(_pending_of(subscription_id).values(url=url, host=_host(url)))
 
 
 async def abandon(tx: AsyncConnection, subscription_id: SubscriptionId, *, now: datetime) -> None:
@@ -272,6 +278,10 @@ async def abandon(tx: AsyncConnection, subscription_id: SubscriptionId, *, now: 
             state=DeliveryState.FAILED.value, finished_at=now, due_at=None, wakes=deliveries.c.wakes + 1
         )
     )
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2].lower()
 
 
 def _pending_of(subscription_id: SubscriptionId) -> Any:

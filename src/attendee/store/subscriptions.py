@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from sqlalchemy import Row, Select, delete, insert, select, update
@@ -10,12 +10,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import Invalid, NotFound
-from attendee.model import BotId, ProjectId, SubscriptionId, Trigger, new_id
+from attendee.model import BotId, PauseReason, ProjectId, SubscriptionId, Trigger, new_id
 from attendee.store import deliveries
 from attendee.store.limits import WEBHOOKS, check_room
 from attendee.store.tables import webhook_subscriptions
 
 MOST_A_BOT = 10
+FAILING_FOR = timedelta(days=5)
 
 _DUPLICATE_URL = "A webhook with this url exists in the project already; change its triggers instead."
 
@@ -30,6 +31,9 @@ class Subscription:
     url: str
     triggers: tuple[Trigger, ...]
     is_active: bool
+    failing_since: datetime | None
+    pause_reason: PauseReason | None
+    paused_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -37,6 +41,8 @@ class Subscription:
     def from_row(cls, row: Row[Any]) -> Self:
         values = dict(row._mapping)
         values["triggers"] = tuple(Trigger(trigger) for trigger in values["triggers"])
+        reason = values["pause_reason"]
+        values["pause_reason"] = None if reason is None else PauseReason(reason)
         return cls(**values)
 
 
@@ -121,10 +127,14 @@ async def change(
     values: dict[str, Any] = {"updated_at": now}
     if url is not None:
         values["url"] = url
+        if url != subscription.url:
+            values["failing_since"] = None
     if triggers is not None:
         values["triggers"] = [trigger.value for trigger in triggers]
     if is_active is not None:
         values["is_active"] = is_active
+        if is_active and not subscription.is_active:
+            values |= {"failing_since": None, "pause_reason": None, "paused_at": None}
     try:
         async with tx.begin_nested():
             stored = await tx.execute(
@@ -143,6 +153,52 @@ async def change(
     elif subscription.is_active and not changed.is_active:
         await deliveries.hold(tx, changed.id)
     return changed
+
+
+async def note_arrival(tx: AsyncConnection, subscription_id: SubscriptionId) -> None:
+    """The receiver takes what it is sent."""
+    table = webhook_subscriptions
+    await tx.execute(
+        update(table)
+        .where(table.c.id == subscription_id, table.c.failing_since.is_not(None))
+        .values(failing_since=None)
+    )
+
+
+async def note_failure(
+    tx: AsyncConnection, subscription_id: SubscriptionId, *, is_gone: bool, tried_often: bool, now: datetime
+) -> PauseReason | None:
+    """The receiver has not taken a delivery. Pauses its subscription, and says why, if that is to be the last.
+
+    `is_gone` is its own word; failing alone pauses one after `FAILING_FOR`, and only on a delivery that was tried
+    often: one failure today does not prolong an outage of last week. What is pending waits, as in any pause; a bot's
+    own subscription, which nobody could switch on again, gives it up. To be called before the delivery is touched.
+    """
+    table = webhook_subscriptions
+    row = (await tx.execute(select(table).where(table.c.id == subscription_id, table.c.is_active))).one_or_none()
+    if row is None:
+        return None
+    since = row.failing_since or now
+    if is_gone:
+        reason = PauseReason.GONE
+    elif tried_often and now - since >= FAILING_FOR:
+        reason = PauseReason.FAILING
+    else:
+        if row.failing_since is None:
+            await tx.execute(update(table).where(table.c.id == subscription_id).values(failing_since=since))
+        return None
+    paused = await tx.execute(
+        update(table)
+        .where(table.c.id == subscription_id, table.c.is_active)
+        .values(is_active=False, failing_since=since, pause_reason=reason.value, paused_at=now, updated_at=now)
+    )
+    if paused.rowcount == 0:
+        return None
+    if row.bot_id is None:
+        await deliveries.hold(tx, subscription_id)
+    else:
+        await deliveries.abandon(tx, subscription_id, now=now)
+    return reason
 
 
 async def remove(tx: AsyncConnection, subscription: Subscription, *, now: datetime) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import ClaimLost
-from attendee.model import BotState, CalendarId, CalendarState, Window
+from attendee.model import BotState, CalendarId, CalendarState, DisconnectCode, Window
 from attendee.store import claims
 from attendee.store.calendars import Calendar
 from attendee.store.columns import KeyRing, Sealed, UtcDateTime
@@ -153,12 +153,17 @@ async def settle_failure(
     calendar: Calendar,
     *,
     error: str,
+    is_operators_fault: bool,
     next_due_at: datetime,
     hold_until: datetime | None,
     now: datetime,
 ) -> None:
     """Ends a sync that failed for a while: tried again at `next_due_at`. Raises ClaimLost."""
-    values: dict[str, Any] = {"last_attempted_sync_at": now, "last_error": error}
+    values: dict[str, Any] = {
+        "last_attempted_sync_at": now,
+        "last_error": error,
+        "is_operators_fault": is_operators_fault,
+    }
     await _settle(tx, calendar, next_due_at=next_due_at, succeeded=False, values=values, hold_until=hold_until)
 
 
@@ -173,6 +178,7 @@ async def settle_disconnection(
         "access_token_expires_at": None,
         "last_attempted_sync_at": now,
         "last_error": failure["error"],
+        "is_operators_fault": failure["code"] == DisconnectCode.CLIENT_INVALID,
         "updated_at": now,
     }
     await _settle(tx, calendar, next_due_at=None, succeeded=True, values=values)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    false,
     not_,
 )
 
@@ -138,6 +139,8 @@ calendars = Table(
     Column("last_attempted_sync_at", UtcDateTime),
     Column("last_successful_sync_at", UtcDateTime),
     Column("last_error", Text),
+    # Whether that error is of the OAuth client, and so of all its calendars; nothing without an error.
+    Column("is_operators_fault", Boolean, nullable=False, server_default=false()),
     # The end of the live push channel; until then changes are told, and polling is only a safety net.
     Column("push_until", UtcDateTime),
     # How often it was looked in vain since the last push, which can arrive before its change can be read.
@@ -401,6 +404,11 @@ webhook_subscriptions = Table(
     Column("url", Text, nullable=False),
     Column("triggers", Json, nullable=False),
     Column("is_active", Boolean, nullable=False),
+    # The first attempt that failed since one arrived.
+    Column("failing_since", UtcDateTime),
+    # Why and when it was paused by us, and not by its owner.
+    Column("pause_reason", String),
+    Column("paused_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )
@@ -422,6 +430,8 @@ deliveries = Table(
     Column("project_id", ForeignKey(projects.c.id, ondelete="CASCADE"), nullable=False),
     Column("subscription_id", ForeignKey(webhook_subscriptions.c.id, ondelete="SET NULL")),
     Column("url", Text, nullable=False),
+    # Of the url, with its port: who shares one shares how many of its deliveries are in flight.
+    Column("host", String, nullable=False, server_default=""),
     Column("trigger", String, nullable=False),
     Column("calendar_id", String),
     Column("bot_id", String),

@@ -5,14 +5,19 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from attendee.clock import Clock
-from attendee.model import DeliveryState
+from attendee.model import DeliveryState, PauseReason, SubscriptionId
 from attendee.outgoing import Answered, Outgoing, Unanswered
 from attendee.signing import signature_headers
-from attendee.store import deliveries, projects
+from attendee.store import deliveries, projects, subscriptions
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
 from attendee.store.deliveries import Attempt, Delivery
+
+log = structlog.get_logger(__name__)
 
 # A receiver that restarts is served within seconds, one that was down over night the next day: 36 hours in all.
 _DELAYS = (
@@ -21,6 +26,12 @@ _DELAYS = (
     *(timedelta(hours=hours) for hours in (3, 6, 12, 14)),
 )
 _JITTER = 0.2
+# By what deliveries share the places in flight: a receiver of a project, the project, a host that many projects use.
+RECEIVERS = (("project_id", "host"), ("project_id",), ("host",))
+# The receiver's word that it will never take anything again.
+_GONE = 410
+# So many tries lie more than twenty minutes apart.
+_OFTEN = 8
 
 
 def retry_delay(attempts: int) -> timedelta | None:
@@ -49,19 +60,56 @@ class Sender:
         ) | {"Content-Type": "application/json", "User-Agent": "attendee"}
         outcome = await self.outgoing.post(delivery.url, body=delivery.body, headers=headers)
         attempt = _attempt(outcome, started_at=started_at, milliseconds=round((time.monotonic() - started) * 1000))
-        await self._record(delivery, attempt)
+        asked = outcome.retry_after if isinstance(outcome, Answered) else None
+        await self._record(delivery, attempt, asked)
 
-    async def _record(self, delivery: Delivery, attempt: Attempt) -> None:
+    async def _record(self, delivery: Delivery, attempt: Attempt, asked_to_wait: timedelta | None) -> None:
         now = self.clock()
         delay = retry_delay(delivery.attempts)
+        if delay is not None and asked_to_wait is not None:
+            # The later of the two: who asks for a second over and over is still tried ever less often.
+            delay = max(delay, asked_to_wait)
         if attempt.status is not None and 200 <= attempt.status < 300:  # the 2xx of HTTP
             state, next_due_at = DeliveryState.DELIVERED, None
         elif delay is None:
             state, next_due_at = DeliveryState.FAILED, None
         else:
             state, next_due_at = DeliveryState.PENDING, now + delay
+        paused = None
         async with self.database.transaction() as tx:
+            # The subscription first, as whoever changes one takes them: two that wait for each other would both fail.
+            if delivery.subscription_id is not None:
+                paused = await _note(tx, delivery.subscription_id, delivery, attempt, state=state, now=now)
             await deliveries.settle_attempt(tx, delivery, attempt, state=state, next_due_at=next_due_at, now=now)
+        if paused is not None:
+            log.warning(
+                "webhook_paused",
+                reason=paused.value,
+                webhook=delivery.subscription_id,
+                project=delivery.project_id,
+                host=delivery.host,
+            )
+
+
+async def _note(
+    tx: AsyncConnection,
+    subscription_id: SubscriptionId,
+    delivery: Delivery,
+    attempt: Attempt,
+    *,
+    state: DeliveryState,
+    now: datetime,
+) -> PauseReason | None:
+    if state is DeliveryState.DELIVERED:
+        await subscriptions.note_arrival(tx, subscription_id)
+        return None
+    return await subscriptions.note_failure(
+        tx,
+        subscription_id,
+        is_gone=attempt.status == _GONE,
+        tried_often=delivery.attempts >= _OFTEN,
+        now=now,
+    )
 
 
 def _attempt(outcome: Answered | Unanswered, *, started_at: datetime, milliseconds: int) -> Attempt:
