@@ -11,6 +11,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 # Values under such names are never written, whoever logs them by mistake.
 _SECRET_NAME = re.compile(r"secret|token|password|authorization|api_key|signature", re.IGNORECASE)
+# What a platform, a runner or a driver says may name people and hold the links of their meetings.
+_EMAIL = re.compile(r"[^\s<>()\[\]\"',;:=]+@[^\s<>()\[\]\"',;:=]+")
+_ADDRESS = re.compile(r"(https?://[^\s/?#\"'<>@]+)[/?#][^\s\"'<>]*", re.IGNORECASE)
 # Libraries whose every step would be logged otherwise; their warnings are heard.
 _TALKATIVE = ("uvicorn", "alembic", "asyncio", "aiosqlite", "aiohttp")
 
@@ -46,6 +49,9 @@ def configure(*, format: str | None, level: str) -> None:  # noqa: A002  # named
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                # Plain text: a formatter of Rich's would print the values of variables, and with them secrets.
+                structlog.processors.format_exc_info,
+                _without_people,
                 *(_for_people() if is_console else _for_programs()),
             ],
         )
@@ -58,17 +64,11 @@ def configure(*, format: str | None, level: str) -> None:  # noqa: A002  # named
 
 
 def _for_people() -> Sequence[Processor]:
-    # A plain traceback: Rich's would print the values of variables, and with them secrets.
-    return (
-        structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
-        ),
-    )
+    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0),)
 
 
 def _for_programs() -> Sequence[Processor]:
     return (
-        structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("message"),
         structlog.processors.JSONRenderer(serializer=_json),
     )
@@ -78,6 +78,13 @@ def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     for name in event:
         if _SECRET_NAME.search(name):
             event[name] = "***"
+    return event
+
+
+def _without_people(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _ADDRESS.sub(r"\1/***", _EMAIL.sub("***", value))
     return event
 
 

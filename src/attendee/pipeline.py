@@ -14,12 +14,20 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from attendee import metrics
 from attendee.bots import following
 from attendee.bots.schedule import LaunchTimes
 from attendee.clock import Clock, written
 from attendee.errors import ClaimLost
-from attendee.model import ActivityKind, CalendarState, KnownEvent, Platform, SyncOutcome, Touched, Window
-from attendee.providers.port import CalendarProvider, ProviderDown, ProviderError, UnexpectedAnswer
+from attendee.model import ActivityKind, CalendarState, KnownEvent, Platform, SyncOutcome, SyncReason, Touched, Window
+from attendee.providers.port import (
+    CalendarProvider,
+    OperatorFault,
+    ProviderDown,
+    ProviderError,
+    RateLimited,
+    UnexpectedAnswer,
+)
 from attendee.store import activity, channels, claims, events, platform_calendars, sync_state, syncs
 from attendee.store.activity import Entry
 from attendee.store.calendars import Calendar
@@ -96,6 +104,7 @@ class Pipeline:
                     now=now,
                 )
                 self.settle_quiet(QuietSync(claimed, changes.cursor, turn, now))
+                _count(at_hand, "quiet", now=now)
             else:
                 await self._apply(at_hand, changes)
         except ProviderError as failure:
@@ -162,7 +171,10 @@ class Pipeline:
             )
             came_back = calendar.state is not CalendarState.CONNECTED
             if difference.touched or came_back:
-                await outbox.record_events_update(tx, _synced(calendar, now), _event_ids(difference), now=now)
+                heard_at = claimed.due_at if turns.reason(claimed, now=at_hand.began_at) is SyncReason.PUSH else None
+                await outbox.record_events_update(
+                    tx, _synced(calendar, now), _event_ids(difference), heard_at=heard_at, now=now
+                )
             await activity.record(tx, entries, project_id=calendar.project_id, calendar_id=calendar.id, now=now)
             await syncs.record(tx, calendar, _synced_with(at_hand, changes, difference), now=now)
             await events.record_set_aside(
@@ -184,6 +196,7 @@ class Pipeline:
                 next_turn=turn,
                 now=now,
             )
+        _count(at_hand, _outcome(difference).value, now=now)
 
     async def _record_events(self, tx: AsyncConnection, calendar: Calendar, difference: Difference) -> datetime | None:
         if not difference.touched:
@@ -201,12 +214,14 @@ class Pipeline:
         async with self.database.transaction() as tx:
             calendar = await sync_state.lock(tx, claimed)
             match verdict(failure, calendar, now=now):
-                case Disconnect(code, error):
-                    await syncs.record(tx, calendar, _failed(at_hand, SyncOutcome.DISCONNECTED, error), now=now)
-                    told = {"error": error, "code": code.value, "timestamp": written(now)}
+                case Disconnect(why, error):
+                    outcome, code = SyncOutcome.DISCONNECTED, why.value
+                    await syncs.record(tx, calendar, _failed(at_hand, outcome, error), now=now)
+                    told = {"error": error, "code": code, "timestamp": written(now)}
                     await self._disconnect(tx, calendar, claimed, told, now=now)
                 case TryAgain(at, hold_until, error, is_operators_fault, pauses_client):
-                    await syncs.record(tx, calendar, _failed(at_hand, SyncOutcome.FAILED, error), now=now)
+                    outcome, code = SyncOutcome.FAILED, _code(failure)
+                    await syncs.record(tx, calendar, _failed(at_hand, outcome, error), now=now)
                     if pauses_client and hold_until is not None:
                         await sync_state.pause_client(tx, calendar, until=hold_until, step=_AFTER_PAUSE, now=now)
                     await sync_state.settle_failure(
@@ -220,6 +235,8 @@ class Pipeline:
                     )
                     if is_operators_fault and was_asked_back(calendar):
                         await outbox.record_state_change(tx, replace(calendar, last_attempted_sync_at=now), now=now)
+        _count(at_hand, outcome.value, now=now)
+        metrics.sync_failures.labels(claimed.platform.value, code).inc()
 
     async def _disconnect(
         self,
@@ -273,7 +290,7 @@ def _synced_with(at_hand: Access, changes: Changes, difference: Difference) -> S
     """What the calendar's history says of a good sync."""
     return Sync(
         turns.reason(at_hand.calendar, now=at_hand.began_at),
-        SyncOutcome.CHANGED if difference.touched else SyncOutcome.UNCHANGED,
+        _outcome(difference),
         at_hand.began_at,
         at_hand.requests,
         listed=changes.lists_window,
@@ -281,6 +298,28 @@ def _synced_with(at_hand: Access, changes: Changes, difference: Difference) -> S
         updated=len(difference.updated),
         deleted=len(difference.deleted),
     )
+
+
+def _outcome(difference: Difference) -> SyncOutcome:
+    return SyncOutcome.CHANGED if difference.touched else SyncOutcome.UNCHANGED
+
+
+def _count(at_hand: Access, outcome: str, *, now: datetime) -> None:
+    platform = at_hand.calendar.platform.value
+    metrics.syncs.labels(platform, outcome).inc()
+    metrics.sync_seconds.labels(platform).observe(max(0.0, (now - at_hand.began_at).total_seconds()))
+
+
+def _code(failure: ProviderError) -> str:
+    """What the metrics call a failure that passes."""
+    match failure:
+        case OperatorFault():
+            return "operator_fault"
+        case RateLimited():
+            return "rate_limited"
+        case ProviderDown():
+            return "platform_down"
+    return "unexpected_answer"
 
 
 def _failed(at_hand: Access, outcome: SyncOutcome, error: str) -> Sync:

@@ -5,8 +5,8 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import Row
 from attendee import clock
 from attendee.api.app import create_app
 from attendee.api.middleware import EveryRequest
+from attendee.api.operations import create_operations
 from attendee.bots.launch import Launcher, Orders
 from attendee.bots.runners.http import HttpRunner
 from attendee.bots.runners.port import Runner
@@ -33,9 +34,10 @@ from attendee.pipeline import Pipeline, SyncSettings
 from attendee.providers.google import GoogleCalendar
 from attendee.providers.microsoft import MicrosoftCalendar
 from attendee.providers.port import CalendarProvider
+from attendee.retention import Keeper, Kept
 from attendee.settings import Settings
 from attendee.startup import CannotStart, Opened, opened_to_serve, uses_sqlite
-from attendee.store import channels, claims, launches, links, projects, tables
+from attendee.store import channels, claims, launches, links, projects, tables, upkeep
 from attendee.store.bots import Bot
 from attendee.store.calendars import Calendar
 from attendee.store.channels import Channel
@@ -43,6 +45,7 @@ from attendee.store.database import TROUBLE, Database
 from attendee.store.deliveries import Delivery
 from attendee.store.launches import Launch
 from attendee.store.limits import Limits
+from attendee.store.upkeep import Upkeep
 from attendee.sync.schedule import Intervals
 from attendee.sync.watch import ChannelKeeper
 from attendee.webhooks.send import RECEIVERS, Sender
@@ -64,7 +67,8 @@ async def serve(settings: Settings, *, with_worker: bool, tell: Told) -> None:
     with stop_signals() as stop, listening(settings.host, settings.port) as listener:
         async with opened_to_serve(settings) as at_hand, asyncio.TaskGroup() as tasks:
             meeting_links = _meeting_links(settings)
-            server = _Server(at_hand, meeting_links, settings=settings, stop=stop)
+            application = _application(at_hand, meeting_links, settings=settings, stop=stop)
+            server = _Server(application, trusted_proxies=settings.trusted_proxies)
             tasks.create_task(server.serve([listener]))
             tasks.create_task(server.end_after(stop))
             if with_worker:
@@ -93,43 +97,64 @@ async def work(settings: Settings, *, tell: Told) -> None:
             tell("The worker is up. Ctrl-C stops it.")
             meeting_links = _meeting_links(settings)
             address = f"http://{settings.host}:{settings.port}"
-            await _work(at_hand, meeting_links, settings=settings, address=address, stop=stop)
+            async with _telling_metrics(at_hand, settings=settings, stop=stop):
+                await _work(at_hand, meeting_links, settings=settings, address=address, stop=stop)
+
+
+@asynccontextmanager
+async def _telling_metrics(at_hand: Opened, *, settings: Settings, stop: asyncio.Event) -> AsyncGenerator[None]:
+    """A process that has no API tells its metrics on a port of their own, if it has one. Raises CannotStart."""
+    if settings.metrics_port is None:
+        yield
+        return
+    with listening(settings.host, settings.metrics_port) as listener:
+        async with asyncio.TaskGroup() as tasks:
+            operations = create_operations(database=at_hand.database, clock=clock.now)
+            server = _Server(operations, trusted_proxies=settings.trusted_proxies)
+            tasks.create_task(server.serve([listener]))
+            tasks.create_task(server.end_after(stop))
+            yield
+
+
+def _application(
+    at_hand: Opened, meeting_links: MeetingLinks, *, settings: Settings, stop: asyncio.Event
+) -> Callable[..., Any]:
+    """API and dashboard."""
+    api = create_app(
+        database=at_hand.database,
+        key_ring=at_hand.key_ring,
+        clock=clock.now,
+        meeting_links=meeting_links,
+        allow_insecure_webhooks=settings.allow_insecure_webhooks,
+        intervals=_intervals(settings),
+        launch_times=_launch_times(settings),
+        heartbeat=timedelta(seconds=settings.bot_heartbeat_seconds),
+        limits=Limits(
+            settings.project_posts_per_minute,
+            settings.calendars_per_project,
+            settings.webhooks_per_project,
+            settings.bots_per_project,
+        ),
+    )
+    dashboard = create_dashboard(
+        database=at_hand.database,
+        key_ring=at_hand.key_ring,
+        clock=clock.now,
+        allow_insecure_webhooks=settings.allow_insecure_webhooks,
+        public_url=settings.public_url,
+        most_webhooks=settings.webhooks_per_project,
+        stop=stop,
+    )
+    return beside(api, EveryRequest(dashboard, name="dashboard"))
 
 
 class _Server(uvicorn.Server):
-    """API and dashboard over HTTP, inside our own event loop. `up` is set once they answer."""
+    """An application over HTTP, inside our own event loop. `up` is set once it answers."""
 
-    def __init__(
-        self, at_hand: Opened, meeting_links: MeetingLinks, *, settings: Settings, stop: asyncio.Event
-    ) -> None:
-        api = create_app(
-            database=at_hand.database,
-            key_ring=at_hand.key_ring,
-            clock=clock.now,
-            meeting_links=meeting_links,
-            allow_insecure_webhooks=settings.allow_insecure_webhooks,
-            intervals=_intervals(settings),
-            launch_times=_launch_times(settings),
-            heartbeat=timedelta(seconds=settings.bot_heartbeat_seconds),
-            limits=Limits(
-                settings.project_posts_per_minute,
-                settings.calendars_per_project,
-                settings.webhooks_per_project,
-                settings.bots_per_project,
-            ),
-        )
-        dashboard = create_dashboard(
-            database=at_hand.database,
-            key_ring=at_hand.key_ring,
-            clock=clock.now,
-            allow_insecure_webhooks=settings.allow_insecure_webhooks,
-            public_url=settings.public_url,
-            most_webhooks=settings.webhooks_per_project,
-            stop=stop,
-        )
+    def __init__(self, application: Callable[..., Any], *, trusted_proxies: Sequence[str]) -> None:
         super().__init__(
             uvicorn.Config(
-                BehindProxies(beside(api, EveryRequest(dashboard)), settings.trusted_proxies),
+                BehindProxies(application, trusted_proxies),
                 # Ours knows which proxies are trusted; uvicorn's would ask the environment.
                 proxy_headers=False,
                 http=HttpWithBoundedHeads,
@@ -164,6 +189,8 @@ async def _work(
     if settings.public_url is None:
         async with at_hand.database.transaction() as tx:
             await channels.stop_listening(tx, now=clock.now())
+    async with at_hand.database.transaction() as tx:
+        await upkeep.begin(tx, now=clock.now())
     async with connected(settings) as ways:
         worker = _build_worker(
             at_hand,
@@ -219,6 +246,7 @@ def _build_worker(
     runner = _runner(at_hand, settings=settings, http=ways.runner, report_url=report_url)
     orders = None if runner is None else Orders(report_url, meeting_links.service_of)
     launcher = Launcher(database, key_ring, clock.now, times, orders, timedelta(seconds=settings.bot_heartbeat_seconds))
+    retention = Keeper(database, key_ring, clock.now, _kept(settings))
     keeper = ChannelKeeper(database, providers, key_ring, clock.now, settings.public_url)
 
     async def sync(row: Row[Any]) -> None:
@@ -233,6 +261,9 @@ def _build_worker(
     async def keep(row: Row[Any]) -> None:
         await keeper.keep(Channel.from_row(row))
 
+    async def tidy(row: Row[Any]) -> None:
+        await retention.keep(Upkeep.from_row(row))
+
     at_once = settings.worker_concurrency
     jobs = [
         Job(tables.calendars, (("project_id", "client_id"), ("project_id",)), sync, at_once),
@@ -246,6 +277,7 @@ def _build_worker(
         ),
         Job(tables.bots, (("project_id",),), launch, at_once),
         Job(tables.channels, (("project_id", "client_id"), ("project_id",)), keep, at_once),
+        Job(tables.upkeep, (), tidy, at_once=1),
     ]
     if runner is not None:
         jobs.append(_launches_job(at_hand, runner, times, settings=settings))
@@ -321,6 +353,16 @@ def _intervals(settings: Settings) -> Intervals:
         near=timedelta(seconds=settings.sync_interval_near_seconds),
         soon=timedelta(seconds=settings.sync_interval_soon_seconds),
         debounce=timedelta(seconds=settings.sync_debounce_seconds),
+    )
+
+
+def _kept(settings: Settings) -> Kept:
+    return Kept(
+        events=timedelta(days=settings.keep_events_days),
+        bots=timedelta(days=settings.keep_bots_days),
+        deliveries=timedelta(days=settings.keep_deliveries_days),
+        activity=timedelta(days=settings.keep_activity_days),
+        syncs=timedelta(days=settings.keep_syncs_days),
     )
 
 

@@ -126,6 +126,7 @@ def _lower_case(value: Any) -> Any:
 
 _HttpAddress = Annotated[str, AfterValidator(_http_address)]
 _Proxy = Annotated[SecretStr | None, AfterValidator(_http_proxy)]
+_Days = Annotated[int, Field(ge=1, le=3650)]
 # Zero takes a port that is free.
 _Port = Annotated[int, Field(ge=0, le=65_535)]
 
@@ -288,6 +289,27 @@ class Settings(BaseSettings):
         description="Hosts of your own where meetings are held: pairs of a service and a host (or host:port, or an "
         "origin such as http://127.0.0.1:8100) between commas, such as jitsi=meet.example.com.",
     )
+    keep_events_days: _Days = Field(
+        default=90,
+        description="How long an event is kept after it has ended and last changed, in days; longer than "
+        "SYNC_WINDOW_PAST_DAYS. What lies in the window is never purged.",
+    )
+    keep_bots_days: _Days = Field(
+        default=90, description="How long a bot that has finished is kept, with its steps and its history, in days."
+    )
+    keep_deliveries_days: _Days = Field(
+        default=30,
+        description="How long a webhook that was delivered, has failed or is held for a paused subscription is kept, "
+        "with its attempts, in days.",
+    )
+    keep_activity_days: _Days = Field(
+        default=90, description="How long the history of events and bots is kept, in days; it goes with them, too."
+    )
+    keep_syncs_days: _Days = Field(default=30, description="How long the history of syncs is kept, in days.")
+    metrics_port: _Port | None = Field(
+        default=None,
+        description="Where `worker` answers /metrics and /healthz on HOST; unset, nowhere. `serve` has them on PORT.",
+    )
     google_api_url: _HttpAddress = Field(
         default="https://www.googleapis.com",
         description="Where Google's API is; `/calendar/v3` is appended.",
@@ -322,6 +344,11 @@ def read_settings() -> Settings:
     except (UnicodeDecodeError, OSError) as trouble:
         raise WrongSetting(f".env can't be read: {trouble}") from None
     _check_runner(settings)
+    if settings.keep_events_days <= settings.sync_window_past_days:
+        raise WrongSetting(
+            f"{_PREFIX}KEEP_EVENTS_DAYS is {settings.keep_events_days}: "
+            f"it must be more than {_PREFIX}SYNC_WINDOW_PAST_DAYS ({settings.sync_window_past_days})"
+        )
     return settings
 
 

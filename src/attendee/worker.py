@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import ColumnElement, Row, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from attendee import metrics
 from attendee.clock import Clock
 from attendee.errors import ClaimLost
 from attendee.store import claims
@@ -249,13 +250,17 @@ class _Loop:
         self._quick.add(values)
 
     async def _run_one(self, row: Row[Any]) -> None:
-        try:
-            await self.job.run(row)
-        except ClaimLost:
-            log.info("claim_lost", work=self.job.table.name, id=row.id)
-        except Exception:
-            # Nothing of this row's work is stored; its claim ends by itself and it is tried again.
-            log.exception("work_failed", work=self.job.table.name, id=row.id)
+        kind = self.job.table.name
+        # On every line that is logged meanwhile: `run` tells one sync of a calendar from the next.
+        with structlog.contextvars.bound_contextvars(work=kind, id=row.id, run=row.claim_id):
+            try:
+                await self.job.run(row)
+            except ClaimLost:
+                log.info("claim_lost")
+            except Exception:
+                # Nothing of this row's work is stored; its claim ends by itself and it is tried again.
+                log.exception("work_failed")
+                metrics.work_failed.labels(kind).inc()
 
 
 async def _capped(

@@ -13,14 +13,12 @@ from attendee.api.bodies import body_of, documented
 from attendee.api.filters import TextParameter, equals
 from attendee.api.pagination import AskedPage, Listing, asked_page
 from attendee.api.problems import JsonAnswer, declared
-from attendee.api.service import Authenticated, Reading, Service
-from attendee.bots import following
+from attendee.api.service import Authenticated, Reading
 from attendee.clock import written, written_or_none
 from attendee.errors import NotFound
-from attendee.model import ChannelState, Credentials, ProjectId
-from attendee.store import calendars, platform_calendars, sync_state
-from attendee.store import channels as channel_rows
-from attendee.store.calendars import Calendar
+from attendee.model import ChannelState, ProjectId
+from attendee.removal import remove_calendar
+from attendee.store import calendars, platform_calendars
 from attendee.store.pages import Ordering, read_page
 from attendee.store.tables import calendars as table
 from attendee.store.tables import channels, set_aside_events
@@ -119,10 +117,8 @@ async def delete_calendar(caller: Authenticated, calendar_id: str) -> Response:
     """Deletes the calendar with its events and the bots that wait for them."""
     async with caller.service.database.transaction() as tx:
         calendar = await calendars.get(tx, calendar_id, project_id=caller.project_id, for_update=True)
-        await _stop_channels(tx, calendar, caller.service)
-        # Their history goes with the calendar's.
-        await following.delete_waiting(tx, calendar.id, reason="calendar_deleted", now=caller.service.clock())
-        await calendars.remove(tx, calendar)
+        service = caller.service
+        await remove_calendar(tx, calendar, key_ring=service.key_ring, now=service.clock())
     return Response()
 
 
@@ -216,14 +212,3 @@ def _rendered(row: Row[Any]) -> dict[str, Any]:
             "set_aside": row.set_aside,
         },
     }
-
-
-async def _stop_channels(tx: AsyncConnection, calendar: Calendar, service: Service) -> None:
-    """Lets the platform be told that nobody listens any more; what that takes is kept sealed until it is done."""
-    credentials = Credentials(
-        calendar.client_id,
-        sync_state.open_secret(service.key_ring, calendar, "client_secret", calendar.client_secret),
-        sync_state.open_secret(service.key_ring, calendar, "refresh_token", calendar.refresh_token),
-    )
-    stop_with = channel_rows.StopWith(None, credentials)
-    await channel_rows.stop_all(tx, calendar, stop_with, key_ring=service.key_ring, now=service.clock())

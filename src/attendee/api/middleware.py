@@ -9,6 +9,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from attendee import metrics
 from attendee.api.problems import BodyTooLarge, JsonAnswer, our_own_fault, refused
 
 BODY_LIMIT = 1024 * 1024
@@ -20,6 +21,7 @@ _URL_LIMIT = 16 * 1024
 _HEADERS_LIMIT = 32 * 1024
 # The one address that has a secret in it, since another server's webhooks can carry it nowhere else.
 _WITH_TOKEN = re.compile(r"(/runner/v1/remote/[^/]*/).*")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 _log = structlog.get_logger(__name__)
@@ -28,16 +30,21 @@ _log = structlog.get_logger(__name__)
 class EveryRequest:
     """The outermost layer, in plain ASGI because it runs for every request."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, name: str = "unknown") -> None:
+        """`name` is what the metrics call requests that no route of the API has taken."""
         self._app = app
+        self._name = name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request_id = _request_id(dict(scope["headers"]))
+        with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
+            await self._answer(_without_slash(scope), receive, send, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
         headers = dict(scope["headers"])
-        request_id = _request_id(headers)
-        scope = _without_slash(scope)
         path = scope["path"]
         is_started = False
 
@@ -45,6 +52,7 @@ class EveryRequest:
             nonlocal is_started
             if message["type"] == "http.response.start":
                 is_started = True
+                self._count(scope, message["status"])
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
@@ -67,13 +75,18 @@ class EveryRequest:
             _log.exception(
                 "request failed",
                 error_id=error_id,
-                request_id=request_id.decode(),
                 method=scope["method"],
                 path=_WITH_TOKEN.sub(r"\1***", path),
             )
             if is_started:
                 raise
             await our_own_fault(error_id)(scope, receive, send_with_id)
+
+    def _count(self, scope: Scope, status: int) -> None:
+        # The route as it is written, never the address: that has ids in it.
+        route = getattr(scope.get("route"), "path", self._name)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        metrics.requests.labels(method, route, status).inc()
 
 
 def _refusal(scope: Scope) -> JsonAnswer | None:

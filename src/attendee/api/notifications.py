@@ -11,6 +11,7 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
+from attendee import metrics
 from attendee.api.problems import WITHOUT_KEY, BadBody, declared
 from attendee.api.service import Service, ServiceOf
 from attendee.model import CalendarId, ChannelState, Platform
@@ -37,7 +38,7 @@ async def google_calendar(service: ServiceOf, request: Request) -> Response:
     if request.headers.get("x-goog-resource-state") != "sync":
         secret = request.headers.get("x-goog-channel-token")
         trusted = await _trusted(service, Platform.GOOGLE, [(channel_id, secret)])
-        await _look_again(service, {channel.calendar_id for channel in trusted if channel is not None})
+        await _look_again(service, Platform.GOOGLE, {channel.calendar_id for channel in trusted if channel is not None})
     return Response()
 
 
@@ -68,7 +69,8 @@ async def microsoft_calendar(service: ServiceOf, request: Request) -> Response:
         async with service.database.transaction() as tx:
             await channels.reopen(tx, channel, now=service.clock())
     # Each calendar once: an edit is told of three times, a series more often.
-    await _look_again(service, {channel.calendar_id for channel, event in trusted if event != _RENEW_NOW})
+    told = {channel.calendar_id for channel, event in trusted if event != _RENEW_NOW}
+    await _look_again(service, Platform.MICROSOFT, told)
     return Response(status_code=202)
 
 
@@ -109,8 +111,9 @@ def _knows(service: Service, channel: Channel, secret: object) -> bool:
     return hmac.compare_digest(expected.encode(), secret.encode(errors="replace"))
 
 
-async def _look_again(service: Service, calendar_ids: set[CalendarId | None]) -> None:
+async def _look_again(service: Service, platform: Platform, calendar_ids: set[CalendarId | None]) -> None:
     wanted = [calendar_id for calendar_id in calendar_ids if calendar_id is not None]
+    metrics.pushes.labels(platform.value).inc(len(wanted))
     if wanted:
         async with service.database.transaction() as tx:
             # In one order everywhere, so that two messages never wait for each other.

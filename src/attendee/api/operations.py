@@ -5,12 +5,18 @@ from pathlib import Path
 
 import structlog
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from attendee import metrics
 from attendee.api import schemas
 from attendee.api.problems import WITHOUT_KEY, JsonAnswer
 from attendee.api.service import ServiceOf
-from attendee.store.database import SchemaOutdated
+from attendee.clock import Clock
+from attendee.store import measures
+from attendee.store.database import TROUBLE, Database, SchemaOutdated
 
 router = APIRouter(tags=["operations"])
 
@@ -61,6 +67,45 @@ async def readyz(service: ServiceOf) -> Response:
         _log.exception("the database can't be reached")
         return JsonAnswer({"status": "not ready", "problem": "The database can't be reached."}, 503)
     return JsonAnswer({"status": "ready", "problem": None})
+
+
+@router.get("/metrics", response_class=PlainTextResponse, openapi_extra=WITHOUT_KEY)
+async def read_metrics(service: ServiceOf) -> Response:
+    """What this process has done and how the database is, for Prometheus."""
+    return await _scraped(service.database, service.clock)
+
+
+def create_operations(*, database: Database, clock: Clock) -> ASGIApp:
+    """The application of a process that only works: whether it is up, and its metrics."""
+
+    async def scrape(_request: Request) -> Response:
+        return await _scraped(database, clock)
+
+    async def health(_request: Request) -> Response:
+        return await healthz()
+
+    return Starlette(routes=[Route("/healthz", health), Route("/metrics", scrape)])
+
+
+async def _scraped(database: Database, clock: Clock) -> Response:
+    for pool, (used, size) in database.connections().items():
+        metrics.database_connections.labels(pool, "used").set(used)
+        metrics.database_connections.labels(pool, "most").set(size)
+    try:
+        async with database.reading() as tx:
+            now = clock()
+            for table in measures.DUE_WORK:
+                due = await measures.due(tx, table, now=now)
+                metrics.due_work.labels(table.name).set(due.count)
+                metrics.due_age_seconds.labels(table.name).set(due.age.total_seconds())
+            for state, count in (await measures.unfinished_bots(tx)).items():
+                metrics.bots.labels(state).set(count)
+            metrics.calendars_in_trouble.set(await measures.calendars_in_trouble(tx))
+        metrics.database_up.set(1)
+    except TROUBLE:
+        # What this process has counted is told all the same.
+        metrics.database_up.set(0)
+    return Response(metrics.written(), media_type=metrics.CONTENT_TYPE)
 
 
 @router.get("/openapi.json", include_in_schema=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from attendee import metrics
 from attendee.bots.lifecycle import Life, moved
 from attendee.model import ActivityKind, BotEventType, BotState
 from attendee.store import activity, bots
@@ -46,6 +47,7 @@ async def step(
     after = await bots.change(tx, bot.id, values=changed, now=now)
     await bots.record_event(tx, bot.id, type=event, sub_type=sub_type, metadata=metadata, now=happened_at or now)
     if after.state is not bot.state:
+        metrics.bot_states.labels(after.state.value).inc()
         await outbox.record_bot_state_change(
             tx,
             after,

@@ -1,6 +1,7 @@
 """The dashboard as an ASGI application: every page with its check, its headers, and words for what went wrong."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -40,6 +41,8 @@ from attendee.store.columns import KeyRing
 from attendee.store.database import Database
 
 _STATIC = Path(__file__).parent / "static"
+# The one address of a page that has a secret in it.
+_LINK = re.compile(r"(/links/).*")
 _MOST_BYTES = 64 * 1024
 _HEADERS = {
     # Nothing inline, nothing from anywhere else, and no page of ours inside another's.
@@ -171,7 +174,9 @@ async def _told(request: Request, answer: Awaitable[Response]) -> Response:
         return plain_page(f"{missing}. It may have been deleted, or it is not in this project.", status=404)
     except Exception:
         error_id = "err_" + secrets.token_hex(8)
-        log.exception("page failed", error_id=error_id, method=request.method, path=request.url.path)
+        log.exception(
+            "page failed", error_id=error_id, method=request.method, path=_LINK.sub(r"\1***", request.url.path)
+        )
         return plain_page(f"Something went wrong on our side. Our log has more under {error_id}.", status=500)
 
 

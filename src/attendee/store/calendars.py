@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import Invalid, NotFound
-from attendee.model import CalendarId, CalendarState, Platform, ProjectId, SyncReason, new_id
+from attendee.model import FINISHED_BOT_STATES, CalendarId, CalendarState, Platform, ProjectId, SyncReason, new_id
 from attendee.store import claims, tables
 from attendee.store.columns import KeyRing, Sealed
 from attendee.store.database import wake_after_commit
@@ -209,8 +209,15 @@ def failures(*, attempts: int, claim_id: str | None) -> int:
 
 
 async def remove(tx: AsyncConnection, calendar: Calendar) -> None:
-    """Deletes the calendar and its events; the bots that are left stay, without an event."""
+    """Deletes the calendar, its events and what was told of them; the bots that are left stay, without an event.
+
+    Those that have finished lose the link, which was the event's.
+    """
+    finished = sorted(state.value for state in FINISHED_BOT_STATES)
+    of_calendar = tables.bots.c.calendar_id == calendar.id
+    await tx.execute(update(tables.bots).where(of_calendar, tables.bots.c.state.in_(finished)).values(meeting_url=None))
     await tx.execute(delete(tables.activity).where(tables.activity.c.calendar_id == calendar.id))
+    await tx.execute(delete(tables.deliveries).where(tables.deliveries.c.calendar_id == calendar.id))
     await tx.execute(delete(tables.calendars).where(tables.calendars.c.id == calendar.id))
 
 

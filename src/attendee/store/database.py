@@ -27,6 +27,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # The short commands of the command line write beside a serving process: they wait in line this long.
@@ -194,6 +195,22 @@ class Database:
         except FileNotFoundError:
             return None
         return log_file.st_mtime_ns, log_file.st_size
+
+    def connections(self) -> dict[str, tuple[int, int]]:
+        """For each pool of connections how many are in use, and how many there can be."""
+        engines = {"write": self._writer, "read": self._reader} if self.is_sqlite else {"all": self._writer}
+        sizes = (1, _SQLITE_READERS) if self.is_sqlite else (_POSTGRESQL_CONNECTIONS,)
+        return {name: (_in_use(engine), size) for (name, engine), size in zip(engines.items(), sizes, strict=True)}
+
+    async def empty_log(self) -> None:
+        """Moves what SQLite has committed into the file, so that the log beside it keeps nothing that was deleted.
+
+        Readers that are at it now keep some of it there until the next time.
+        """
+        async with self._reader.connect() as connection:
+            raw = await connection.get_raw_connection()
+            assert raw.driver_connection is not None, "aiosqlite's own connection"
+            await raw.driver_connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def close(self) -> None:
         if self._telling is not None:
@@ -393,6 +410,8 @@ def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool) -> Non
         # FULL costs a disk flush a commit and keeps those too. Acknowledged means kept, so FULL.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
+        # What is deleted is overwritten: its pages stay in the file, and would keep people's events there.
+        cursor.execute("PRAGMA secure_delete = ON")
         if query_only:
             cursor.execute("PRAGMA query_only = ON")
         cursor.close()
@@ -402,6 +421,12 @@ def _prepare_sqlite(engine: AsyncEngine, *, begin: str, query_only: bool) -> Non
 
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "begin", begun)
+
+
+def _in_use(engine: AsyncEngine) -> int:
+    pool = engine.pool
+    assert isinstance(pool, QueuePool), "the engines are made with pools that have a size"
+    return pool.checkedout()
 
 
 def _notice(works: set[str]) -> dict[str, str]:

@@ -49,6 +49,7 @@ class Delivery:
     state: DeliveryState
     created_at: datetime
     finished_at: datetime | None
+    heard_at: datetime | None
     due_at: datetime | None
     claim_id: str | None
     claimed_until: datetime | None
@@ -134,8 +135,9 @@ async def add(
     calendar_id: str | None,
     bot_id: str | None,
     now: datetime,
+    heard_at: datetime | None = None,
 ) -> DeliveryId:
-    """A delivery that is due now."""
+    """A delivery that is due now. `heard_at` is when the push that led to it made its calendar due."""
     delivery_id = DeliveryId(new_id("whd_"))
     await tx.execute(
         insert(deliveries).values(
@@ -151,6 +153,7 @@ async def add(
             body=body,
             state=DeliveryState.PENDING.value,
             created_at=now,
+            heard_at=heard_at,
             due_at=now,
         )
     )

@@ -8,20 +8,33 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Self
 
-from sqlalchemy import Row, Select, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Row, Select, and_, bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import Invalid, NotAllowed, NotFound
 from attendee.model import KeyId, ProjectId, new_id
+from attendee.store import claims
+from attendee.store.account_tables import memberships
 from attendee.store.columns import KeyRing
-from attendee.store.tables import api_keys, projects, signing_secrets
+from attendee.store.tables import (
+    api_keys,
+    channels,
+    deliveries,
+    launches,
+    projects,
+    signing_secrets,
+    upkeep,
+    webhook_subscriptions,
+)
 
 _KEY_PREFIX = "att_"
 _SECRET_BYTES = 32
 _NAME_CHARACTERS = 200
 # Enough to see whether a key is still in use, and one write an hour instead of one a request.
 _USE_RECORDED_EVERY = timedelta(hours=1)
+# Channels and launches that can't be ended are given up within a day; nothing waits for them any longer.
+_TELLING_LASTS = timedelta(hours=25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,10 @@ class ApiKey:
         return self.last_used_at is not None and now - self.last_used_at < _USE_RECORDED_EVERY
 
 
+# Those that are not deleted.
+STANDING: Select[Any] = select(projects.c.id, projects.c.name, projects.c.created_at).where(
+    projects.c.deleted_at.is_(None)
+)
 _KEYS: Select[Any] = select(
     api_keys.c.id,
     api_keys.c.project_id,
@@ -82,13 +99,13 @@ async def create(tx: AsyncConnection, name: str, *, key_ring: KeyRing, now: date
 
 async def all_projects(tx: AsyncConnection) -> Sequence[Project]:
     """Every project, oldest first."""
-    rows = await tx.execute(select(projects).order_by(projects.c.created_at, projects.c.id))
+    rows = await tx.execute(STANDING.order_by(projects.c.created_at, projects.c.id))
     return [Project.from_row(row) for row in rows]
 
 
 async def get(tx: AsyncConnection, project_id: str) -> Project:
     """The project. Raises NotFound."""
-    row = (await tx.execute(select(projects).where(projects.c.id == project_id))).one_or_none()
+    row = (await tx.execute(STANDING.where(projects.c.id == project_id))).one_or_none()
     if row is None:
         raise NotFound("Project")
     return Project.from_row(row)
@@ -96,10 +113,35 @@ async def get(tx: AsyncConnection, project_id: str) -> Project:
 
 async def get_by_name(tx: AsyncConnection, name: str) -> Project:
     """The project of that name. Raises NotFound."""
-    row = (await tx.execute(select(projects).where(projects.c.name == name))).one_or_none()
+    row = (await tx.execute(STANDING.where(projects.c.name == name))).one_or_none()
     if row is None:
         raise NotFound("Project")
     return Project.from_row(row)
+
+
+async def delete_project(tx: AsyncConnection, project: Project, *, now: datetime) -> None:
+    """Hides the project from everybody, and lets what it holds be removed. Its keys and webhooks are gone at once."""
+    # The name is free from now on.
+    await tx.execute(update(projects).where(projects.c.id == project.id).values(name=project.id, deleted_at=now))
+    for table in (api_keys, memberships, webhook_subscriptions):
+        await tx.execute(delete(table).where(table.c.project_id == project.id))
+    pending = (deliveries.c.project_id == project.id, deliveries.c.due_at.is_not(None))
+    await tx.execute(update(deliveries).where(*pending).values(due_at=None, wakes=deliveries.c.wakes + 1))
+    await claims.wake(tx, upkeep, "projects", now=now)
+
+
+async def deleted(tx: AsyncConnection) -> Sequence[ProjectId]:
+    """The projects that are deleted and not yet removed, the oldest deletion first."""
+    query = select(projects.c.id).where(projects.c.deleted_at.is_not(None)).order_by(projects.c.deleted_at)
+    return [ProjectId(project_id) for project_id in (await tx.execute(query)).scalars()]
+
+
+async def forget(tx: AsyncConnection, project_id: ProjectId, *, now: datetime) -> int:
+    """Drops a deleted project that holds nothing more, once platforms and runners were told or a day has passed."""
+    over = projects.c.deleted_at <= now - _TELLING_LASTS
+    told = [~exists().where(table.c.project_id == projects.c.id) for table in (channels, launches)]
+    done = await tx.execute(delete(projects).where(projects.c.id == project_id, or_(over, and_(*told))))
+    return done.rowcount
 
 
 async def create_key(tx: AsyncConnection, project_id: ProjectId, *, name: str, now: datetime) -> tuple[ApiKey, str]:

@@ -6,14 +6,12 @@ Quiet syncs leave no row, since they must cost next to nothing; how many there w
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.model import SyncOutcome, SyncReason
 from attendee.store.calendars import Calendar
 from attendee.store.tables import calendars, syncs
-
-_KEPT = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +30,7 @@ class Sync:
 
 
 async def record(tx: AsyncConnection, calendar: Calendar, sync: Sync, *, now: datetime) -> None:
-    """Adds the sync to the history of its calendar, locked by the caller, and forgets what is older than 30 days."""
-    await tx.execute(
-        delete(syncs).where(syncs.c.calendar_id == calendar.id, syncs.c.started_at < now - _KEPT),
-    )
+    """Adds the sync to the history of its calendar, locked by the caller."""
     await tx.execute(
         insert(syncs).values(
             project_id=calendar.project_id,

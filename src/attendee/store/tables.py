@@ -76,6 +76,8 @@ projects = Table(
     Column("id", String, primary_key=True),
     Column("name", String, nullable=False, unique=True),
     Column("created_at", UtcDateTime, nullable=False),
+    # Set when it is deleted: nobody sees it from then on, and what it holds is removed bit by bit.
+    Column("deleted_at", UtcDateTime),
 )
 
 api_keys = Table(
@@ -346,6 +348,9 @@ Index(
     postgresql_where=_live_bot,
 )
 
+_unfinished = not_(bots.c.state.in_(sorted(state.value for state in FINISHED_BOT_STATES)))
+# How many bots are in which state is asked for by every scrape of the metrics.
+Index("ix_bots_unfinished", bots.c.state, sqlite_where=_unfinished, postgresql_where=_unfinished)
 _failed = bots.c.state == BotState.FATAL_ERROR.value
 Index("ix_bots_failed", bots.c.project_id, bots.c.updated_at, bots.c.id, sqlite_where=_failed, postgresql_where=_failed)
 
@@ -441,6 +446,8 @@ deliveries = Table(
     Column("state", String, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    # When the push of a platform that it tells of made its calendar due; null if none did.
+    Column("heard_at", UtcDateTime),
     *_due_work(),
     Index("ix_deliveries_subscription_id_created_at_id", "subscription_id", "created_at", "id"),
     Index("ix_deliveries_project_id_created_at_id", "project_id", "created_at", "id"),
@@ -491,3 +498,13 @@ activity = Table(
     Column("created_at", UtcDateTime, nullable=False),
     one_of("kind", ActivityKind),
 )
+
+# What keeps the tables small, each kind due work of its own; `position` is how far a walk has come.
+upkeep = Table(
+    "upkeep",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("position", String),
+    *_due_work(),
+)
+_index_due_work(upkeep)

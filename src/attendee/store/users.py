@@ -14,7 +14,7 @@ from attendee.errors import Invalid, NotAllowed, NotFound
 from attendee.model import ProjectId, Role, UserId, new_id
 from attendee.store import sessions
 from attendee.store.account_tables import memberships, one_time_links, users
-from attendee.store.projects import Project
+from attendee.store.projects import STANDING, Project
 from attendee.store.tables import projects
 
 # Whether a mailbox exists only its mail server knows; this keeps out what can be none.
@@ -129,7 +129,7 @@ async def enable(tx: AsyncConnection, user: User) -> None:
 async def role_in(tx: AsyncConnection, user: User, project_id: str) -> Role | None:
     """What the user may do in the project; None if they may not even know of it."""
     if user.is_owner:
-        known = await tx.scalar(select(projects.c.id).where(projects.c.id == project_id))
+        known = await tx.scalar(STANDING.where(projects.c.id == project_id))
         return None if known is None else Role.OWNER
     role = await tx.scalar(
         select(memberships.c.role).where(memberships.c.user_id == user.id, memberships.c.project_id == project_id)
@@ -139,7 +139,7 @@ async def role_in(tx: AsyncConnection, user: User, project_id: str) -> Role | No
 
 async def projects_of(tx: AsyncConnection, user: User) -> Sequence[Project]:
     """The projects that the user may see, by name."""
-    query = select(projects).order_by(func.lower(projects.c.name), projects.c.id)
+    query = STANDING.order_by(func.lower(projects.c.name), projects.c.id)
     if not user.is_owner:
         query = query.join(memberships, memberships.c.project_id == projects.c.id).where(
             memberships.c.user_id == user.id

@@ -27,10 +27,13 @@ class EventIds:
     deleted: Sequence[str] = ()
 
 
-async def record_events_update(tx: AsyncConnection, calendar: Calendar, changed: EventIds, *, now: datetime) -> None:
+async def record_events_update(
+    tx: AsyncConnection, calendar: Calendar, changed: EventIds, *, heard_at: datetime | None = None, now: datetime
+) -> None:
     """`calendar.events_update` for every subscription that asked for it; `calendar` is as the sync leaves it.
 
-    It is folded into a delivery of this calendar that has never been tried, if there is one.
+    `heard_at` is when a push made the calendar due, None if none did. The webhook is folded into a delivery of this
+    calendar that has never been tried, if there is one.
     """
     trigger = Trigger.CALENDAR_EVENTS_UPDATE
     for subscriber in await deliveries.subscribers(tx, project_id=calendar.project_id, trigger=trigger):
@@ -40,7 +43,7 @@ async def record_events_update(tx: AsyncConnection, calendar: Calendar, changed:
         if untried is None:
             body = _calendar_body(calendar, trigger) | {"idempotency_key": deliveries.new_idempotency_key()}
             body["data"]["events"] = _event_ids(changed)
-            await _add(tx, calendar, subscriber, body, now=now)
+            await _add(tx, calendar, subscriber, body, heard_at=heard_at, now=now)
         else:
             told = orjson.loads(untried.body)
             body = _calendar_body(calendar, trigger) | {"idempotency_key": untried.idempotency_key}
@@ -183,7 +186,13 @@ def _folded(told: dict[str, Any], changed: EventIds) -> dict[str, Any]:
 
 
 async def _add(
-    tx: AsyncConnection, calendar: Calendar, subscriber: deliveries.Subscriber, body: dict[str, Any], *, now: datetime
+    tx: AsyncConnection,
+    calendar: Calendar,
+    subscriber: deliveries.Subscriber,
+    body: dict[str, Any],
+    *,
+    heard_at: datetime | None = None,
+    now: datetime,
 ) -> None:
     await deliveries.add(
         tx,
@@ -195,5 +204,6 @@ async def _add(
         body=canonical_json(body),
         calendar_id=calendar.id,
         bot_id=None,
+        heard_at=heard_at,
         now=now,
     )

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from attendee import metrics
 from attendee.clock import Clock
 from attendee.model import DeliveryState, PauseReason, SubscriptionId
 from attendee.outgoing import Answered, Outgoing, Unanswered
@@ -81,6 +82,10 @@ class Sender:
             if delivery.subscription_id is not None:
                 paused = await _note(tx, delivery.subscription_id, delivery, attempt, state=state, now=now)
             await deliveries.settle_attempt(tx, delivery, attempt, state=state, next_due_at=next_due_at, now=now)
+        metrics.deliveries.labels("retried" if state is DeliveryState.PENDING else state.value).inc()
+        metrics.delivery_seconds.observe(attempt.milliseconds / 1000)
+        if state is DeliveryState.DELIVERED and delivery.heard_at is not None and delivery.attempts == 1:
+            metrics.push_to_webhook_seconds.observe((now - delivery.heard_at).total_seconds())
         if paused is not None:
             log.warning(
                 "webhook_paused",
