@@ -173,6 +173,30 @@ def list_projects(*, as_json: _AsJson = False) -> None:
     _show_rows(rows, none="There is no project yet.", as_json=as_json)
 
 
+@projects_app.command("delete")
+def delete_project(
+    name: str,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask whether that is meant.")] = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Delete a project with everything that it holds. Nothing of it can be brought back."""
+    if not yes:
+        typed = typer.prompt(f"Everything that {name!r} holds will be gone. Type its name to delete it", err=True)
+        if typed != name:
+            raise CannotStart("That is not its name: nothing was deleted.")
+
+    async def work(at_hand: Opened) -> Project:
+        async with at_hand.database.transaction() as tx:
+            doomed = await _project(tx, name)
+            await projects.delete_project(tx, doomed, now=clock.now())
+            return doomed
+
+    project = _run_short(work)
+    text = f"{project.id} is deleted. What it held is removed by `attendee serve` or `attendee worker`, within minutes."
+    _show({"id": project.id, "deleted": True}, text, as_json=as_json)
+
+
 @keys_app.command("create")
 def create_key(
     *,

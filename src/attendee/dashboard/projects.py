@@ -4,6 +4,7 @@ from starlette.responses import Response
 
 from attendee.dashboard.rendering import page, redirect
 from attendee.dashboard.visits import Visit
+from attendee.errors import Invalid
 from attendee.store import projects
 
 
@@ -23,6 +24,20 @@ async def create_project(visit: Visit) -> Response:
     async with visit.dashboard.database.transaction() as tx:
         project = await projects.create(tx, visit.given("name"), key_ring=visit.dashboard.key_ring, now=visit.now)
     return redirect(f"/projects/{project.id}", done="project")
+
+
+async def show_delete(visit: Visit) -> Response:
+    return page(visit, "project_delete.html", doomed=await projects.get(visit.tx, visit.part("project_id")))
+
+
+async def delete_project(visit: Visit) -> Response:
+    """Deletes a project whose name the owner has typed: a click on the wrong button is not enough."""
+    async with visit.dashboard.database.transaction() as tx:
+        project = await projects.get(tx, visit.part("project_id"))
+        if visit.given("name") != project.name.strip():
+            raise Invalid("name", "That is not the name of the project: nothing was deleted.")
+        await projects.delete_project(tx, project, now=visit.now)
+    return redirect("/projects", done="project-deleted")
 
 
 async def show_keys(visit: Visit) -> Response:

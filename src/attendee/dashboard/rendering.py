@@ -30,6 +30,7 @@ _DONE = {
     "paused": "The webhook is paused. What comes meanwhile waits.",
     "project": "The project is there. Next: an API key, then a webhook.",
     "redelivery": "It will be delivered again in a moment.",
+    "project-deleted": "The project is deleted. What it held is being removed now.",
     "removed": "They are no longer a member.",
     "resumed": "The webhook is active again. What has waited is on its way.",
     "rotated": "There is a new signing secret.",

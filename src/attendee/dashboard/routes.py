@@ -27,6 +27,8 @@ ROUTES: tuple[Page | Action, ...] = (
     Page("/", projects.show_start, Needs.USER),
     Page("/projects", projects.show_projects, Needs.USER),
     Action("/projects", projects.create_project, Needs.OWNER, on=projects.show_projects),
+    Page("/delete-project/{project_id}", projects.show_delete, Needs.OWNER),
+    Action("/delete-project/{project_id}", projects.delete_project, Needs.OWNER, on=projects.show_delete),
     Page(_PROJECT, overview.show_overview, Needs.VIEWER, is_live=True),
     Page(f"{_PROJECT}/find", events.find, Needs.VIEWER),
     Page(f"{_PROJECT}/calendars", calendars.show_calendars, Needs.VIEWER, is_live=True),

@@ -205,12 +205,17 @@ class Database:
     async def empty_log(self) -> None:
         """Moves what SQLite has committed into the file, so that the log beside it keeps nothing that was deleted.
 
-        Readers that are at it now keep some of it there until the next time.
+        Who reads or writes just now keeps some of it there until the next time.
         """
         async with self._reader.connect() as connection:
             raw = await connection.get_raw_connection()
             assert raw.driver_connection is not None, "aiosqlite's own connection"
-            await raw.driver_connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+            try:
+                # Waiting for readers it would hold up who writes.
+                await raw.driver_connection.execute_fetchall("PRAGMA busy_timeout = 0")
+                await raw.driver_connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                await raw.driver_connection.execute_fetchall(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MILLISECONDS}")
 
     async def close(self) -> None:
         if self._telling is not None:
