@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from attendee.errors import NotFound
 from attendee.model import BotState
-from attendee.store import account_tables, bots, projects, tables
+from attendee.store import bots, projects, tables
 from attendee.store.calendars import Calendar
 from tests.bots.crew import MEET
 from tests.installation import START, Installation
@@ -21,7 +21,7 @@ from tests.webhooks.receiver import running_receiver, running_sender, send_due
 # Whatever a platform says in the story below has it somewhere.
 _MARK = "q7marker"
 _LINK = f"https://acme.zoom.us/j/98765432100?pwd={_MARK}"
-_EVERY_TABLE = tuple(account_tables.metadata.tables.values())
+_EVERY_TABLE = tuple(tables.metadata.tables.values())
 
 
 @pytest.fixture

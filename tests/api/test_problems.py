@@ -26,6 +26,7 @@ EVERY_ROUTE = [
     ("DELETE", "/calendars/{calendar}"),
     ("POST", "/calendars/{calendar}/sync"),
     ("GET", "/calendars/{calendar}/platform_calendars"),
+    ("GET", "/calendars/{calendar}/export"),
     ("GET", "/calendar_events"),
     ("GET", "/calendar_events/{event}"),
     ("GET", "/calendar_events/{event}/activity"),

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from attendee import __version__
-from attendee.api import bots, calendar_events, calendars, notifications, operations, runner, schemas, webhooks
+from attendee.api import bots, calendar_events, calendars, export, notifications, operations, runner, schemas, webhooks
 from attendee.api.middleware import EveryRequest
 from attendee.api.problems import HANDLERS, PROBLEM_SCHEMAS, no_route
 from attendee.api.service import Service
@@ -25,6 +25,7 @@ from attendee.sync.schedule import Intervals
 
 _ROUTERS = (
     calendars.router,
+    export.router,
     calendar_events.router,
     bots.router,
     webhooks.router,

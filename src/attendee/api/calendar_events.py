@@ -42,8 +42,8 @@ _LISTING = Listing(
     "-updated_at",
     100,
 )
-# In the order in which `_rendered` takes them apart.
-_SHOWN: Select[Any] = select(
+# In the order in which `rendered` takes them apart.
+SHOWN: Select[Any] = select(
     _table.c.id,
     _table.c.calendar_id,
     _table.c.platform_uuid,
@@ -114,8 +114,8 @@ async def list_calendar_events(
     if end_time_lte:
         query = query.where(_table.c.end_time <= read_time("end_time_lte", end_time_lte))
     found = await read_page(reader.tx, query, ordering=page.ordering, position=page.position, size=page.size)
-    bots_of = await _bots_of(reader.tx, [row.id for row in found.rows if row.has_bots])
-    return page.answer(found, [_rendered(row, bots_of.get(row.id, ())) for row in found.rows])
+    bots_of = await bots_of_events(reader.tx, [row.id for row in found.rows if row.has_bots])
+    return page.answer(found, [rendered(row, bots_of.get(row.id, ())) for row in found.rows])
 
 
 @router.get("/{event_id}", response_model=schemas.CalendarEvent, responses=declared(404))
@@ -123,8 +123,8 @@ async def read_calendar_event(reader: Reading, event_id: str) -> Response:
     row = (await reader.tx.execute(_query(reader.project_id).where(_table.c.id == event_id))).one_or_none()
     if row is None:
         raise NotFound("Calendar event")
-    bots_of = await _bots_of(reader.tx, [row.id] if row.has_bots else [])
-    return JsonAnswer(_rendered(row, bots_of.get(row.id, ())))
+    bots_of = await bots_of_events(reader.tx, [row.id] if row.has_bots else [])
+    return JsonAnswer(rendered(row, bots_of.get(row.id, ())))
 
 
 @router.get("/{event_id}/activity", response_model=schemas.ActivityPage, responses=declared(400, 404))
@@ -140,10 +140,10 @@ async def read_calendar_event_activity(
 
 
 def _query(project_id: ProjectId) -> Select[Any]:
-    return _SHOWN.where(_table.c.project_id == project_id)
+    return SHOWN.where(_table.c.project_id == project_id)
 
 
-async def _bots_of(tx: AsyncConnection, event_ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+async def bots_of_events(tx: AsyncConnection, event_ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
     """The bots of each event as an answer shows them, oldest first; events without any are left out."""
     bots_of: dict[str, list[dict[str, Any]]] = {}
     if not event_ids:
@@ -159,7 +159,7 @@ async def _bots_of(tx: AsyncConnection, event_ids: Collection[str]) -> dict[str,
     return bots_of
 
 
-def _rendered(row: Sequence[Any], bots_of_event: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def rendered(row: Sequence[Any], bots_of_event: Sequence[dict[str, Any]]) -> dict[str, Any]:
     (
         event_id,
         calendar_id,

@@ -60,7 +60,7 @@ async def create_calendar(
             most=caller.service.limits.calendars,
             now=now,
         )
-        answer = await _shown(tx, calendar.id, project_id=caller.project_id, now=now)
+        answer = await shown(tx, calendar.id, project_id=caller.project_id, now=now)
     return JsonAnswer(answer, 201)
 
 
@@ -80,7 +80,7 @@ async def list_calendars(
 
 @router.get("/{calendar_id}", response_model=schemas.Calendar, responses=declared(404))
 async def read_calendar(reader: Reading, calendar_id: str) -> Response:
-    answer = await _shown(reader.tx, calendar_id, project_id=reader.project_id, now=reader.service.clock())
+    answer = await shown(reader.tx, calendar_id, project_id=reader.project_id, now=reader.service.clock())
     return JsonAnswer(answer)
 
 
@@ -108,7 +108,7 @@ async def change_calendar(
             key_ring=caller.service.key_ring,
             now=now,
         )
-        answer = await _shown(tx, calendar_id, project_id=caller.project_id, now=now)
+        answer = await shown(tx, calendar_id, project_id=caller.project_id, now=now)
     return JsonAnswer(answer)
 
 
@@ -129,7 +129,7 @@ async def sync_calendar(caller: Authenticated, calendar_id: str) -> Response:
     async with caller.service.database.transaction() as tx:
         calendar = await calendars.get(tx, calendar_id, project_id=caller.project_id, for_update=True)
         await calendars.ask_sync(tx, calendar, now=now)
-        answer = await _shown(tx, calendar_id, project_id=caller.project_id, now=now)
+        answer = await shown(tx, calendar_id, project_id=caller.project_id, now=now)
     return JsonAnswer(answer, 202)
 
 
@@ -178,7 +178,7 @@ def _query(project_id: ProjectId, *, now: datetime) -> Select[Any]:
     ).where(table.c.project_id == project_id)
 
 
-async def _shown(tx: AsyncConnection, calendar_id: str, *, project_id: ProjectId, now: datetime) -> dict[str, Any]:
+async def shown(tx: AsyncConnection, calendar_id: str, *, project_id: ProjectId, now: datetime) -> dict[str, Any]:
     """The calendar as an answer. Raises NotFound."""
     query = _query(project_id, now=now).where(equals(table.c.id, calendar_id))
     row = (await tx.execute(query)).one_or_none()

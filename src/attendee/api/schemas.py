@@ -329,6 +329,17 @@ class ActivityEntry(BaseModel):
     created_at: datetime
 
 
+class CalendarExport(BaseModel):
+    exported_at: datetime
+    calendar: Calendar
+    platform_calendars: list[PlatformCalendar]
+    set_aside_events: list[dict[str, Any]] = Field(description="What can't be stored as it is, and why.")
+    events: list[CalendarEvent]
+    activity: list[ActivityEntry]
+    syncs: list[dict[str, Any]]
+    deliveries: list[dict[str, Any]] = Field(description="The webhooks that told of the calendar.")
+
+
 class Webhook(BaseModel):
     id: str
     url: str
