@@ -1,5 +1,6 @@
 """`attendee doctor`: one line and one cure for each finding, and a status that a script can act on."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from attendee import clock
 from attendee.doctor import Finding, Verdict, examine
 from attendee.model import Trigger
 from attendee.settings import Settings
-from attendee.store import deliveries, tables
+from attendee.store import deliveries, tables, upkeep
 from attendee.store.columns import KeyRing
+from attendee.store.database import Database
+from tests.api.serving import new_app, new_project, served_app
 from tests.command_line import CommandLine
 from tests.installation import KEY_RING, Installation, installation
 
@@ -69,6 +72,69 @@ async def test_a_failing_oauth_client_is_one_finding(database_url: str) -> None:
     assert found["calendars"].verdict is Verdict.BAD
     assert "3 calendars of the OAuth client sandbox-client" in found["calendars"].told
     assert "The client secret has expired." in found["calendars"].told
+
+
+async def test_each_client_is_told_of_once_whatever_its_calendars_say(database_url: str) -> None:
+    """Their errors differ in a word or two; a line for each would bury the rest."""
+    async with installation(database_url) as here:
+        await _prepared(here)
+        for name in ("ana", "ben", "cem"):
+            calendar = await here.connect(here.world.add_person(f"{name}@acme.example"))
+            async with here.database.transaction() as tx:
+                of_this = tables.calendars.c.id == calendar.id
+                await tx.execute(update(tables.calendars).where(of_this).values(last_error=f"No answer to {name}."))
+        chosen = Settings.model_validate({"database_url": database_url, "encryption_keys": _KEY})
+        told = [one.told async for one in examine(chosen, clock=clock.now) if one.what == "calendars"]
+    assert len(told) == 1
+    assert "3 calendars" in told[0]
+
+
+async def test_the_public_address_has_to_lead_to_us(sqlite_url: str) -> None:
+    """Not to another installation, and to nothing else that answers; a platform's handshake has to come through."""
+    database = Database(sqlite_url)
+    for key, verdict, word in (
+        (_KEY, Verdict.GOOD, "handshake"),
+        (KeyRing.generate_key(), Verdict.BAD, "another installation"),
+    ):
+        async with served_app(new_app(database, key_ring=KeyRing([key]))) as address:
+            found = await _findings(sqlite_url, public_url=address)
+        assert (found["push"].verdict, word in found["push"].told) == (verdict, True)
+    async with installation(sqlite_url) as here:
+        await _prepared(here)
+        found = await _findings(sqlite_url, public_url=here.sandbox.google_url)
+        assert (found["push"].verdict, "something else" in found["push"].told) == (Verdict.BAD, True)
+    await database.close()
+
+
+async def test_a_command_that_can_not_be_run_is_bad(sqlite_url: str) -> None:
+    """Found out now, and not when the first bot is late."""
+    for command, verdict in (((sys.executable, "bot.py"), Verdict.GOOD), (("/nowhere/bot",), Verdict.BAD)):
+        found = await _findings(sqlite_url, bot_runner="process", bot_runner_command=command)
+        assert found["bots"].verdict is verdict
+
+
+async def test_another_server_has_to_take_our_key(sqlite_url: str) -> None:
+    """That it answers is not enough."""
+    database, key_ring = Database(sqlite_url), KeyRing([_KEY])
+    _, key = await new_project(database, key_ring, name="bots")
+    async with served_app(new_app(database, key_ring=key_ring)) as address:
+        for given, verdict in ((key, Verdict.GOOD), ("wrong", Verdict.BAD)):
+            runner = {"bot_runner": "remote", "bot_runner_url": address, "bot_runner_key": given}
+            assert (await _findings(sqlite_url, **runner))["bots"].verdict is verdict
+    await database.close()
+
+
+async def test_upkeep_that_fails_is_bad(sqlite_url: str) -> None:
+    """The tables grow, and nobody would see it."""
+    async with installation(sqlite_url) as here:
+        await _prepared(here)
+        async with here.database.transaction() as tx:
+            await upkeep.begin(tx, now=clock.now())
+        assert (await _findings(sqlite_url))["retention"].verdict is Verdict.GOOD
+        async with here.database.transaction() as tx:
+            await tx.execute(update(tables.upkeep).where(tables.upkeep.c.id == "events").values(attempts=9))
+        found = await _findings(sqlite_url)
+    assert (found["retention"].verdict, "events" in found["retention"].told) == (Verdict.BAD, True)
 
 
 async def test_work_that_nobody_does_is_bad(database_url: str) -> None:

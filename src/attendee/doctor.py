@@ -4,13 +4,20 @@ Each examination is a function of its own that gives its findings; nothing is ch
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import os
+import secrets
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
+from typing import Any
 
 import aiohttp
-from sqlalchemy import and_, func, or_, select
+import orjson
+from sqlalchemy import func, select, text
 
 from attendee.clock import Clock
 from attendee.connections import session
@@ -18,14 +25,19 @@ from attendee.model import CalendarState, DeliveryState, PauseReason
 from attendee.outgoing import trust
 from attendee.settings import Settings, WrongSetting
 from attendee.startup import CannotStart, Opened, opened
+from attendee.store import measures
 from attendee.store.database import Database
-from attendee.store.tables import bots, calendars, channels, deliveries, launches, webhook_subscriptions
+from attendee.store.tables import calendars, deliveries, upkeep, webhook_subscriptions
 
 _ANSWER_SECONDS = 10
 # Nothing of ours waits so long while a worker runs: claims last 60 seconds, sleeps 5.
 _OVERDUE = timedelta(minutes=5)
 _CLOCK_OFF = timedelta(seconds=5)
 _SHOWN = 5
+_ANSWER_BYTES = 65_536
+_NEARLY_ALL = 0.9
+_LITTLE_SPACE = 256 * 2**20
+_OFTEN = 3
 
 
 class Verdict(StrEnum):
@@ -46,17 +58,19 @@ class Finding:
 
 async def examine(settings: Settings, *, clock: Clock) -> AsyncIterator[Finding]:
     """Everything that can be looked at from here, the most fundamental first. Never raises what it looks for."""
+    names: Sequence[str] = ()
     try:
         async with opened(settings) as at_hand:
-            kind = "SQLite" if at_hand.database.is_sqlite else "PostgreSQL"
-            yield Finding("database", Verdict.GOOD, f"{kind} answers, and its schema is this version's.")
+            names = at_hand.key_ring.names
+            yield await _examine_database(at_hand.database)
+            yield Finding("schema", Verdict.GOOD, "The schema is this version's.")
             yield Finding("encryption", Verdict.GOOD, "The stored secrets open with the keys at hand.")
             for finding in await _examine_store(at_hand, clock=clock):
                 yield finding
     except (CannotStart, WrongSetting) as refusal:
         what, _, cure = str(refusal).partition(": ")
         yield Finding("database", Verdict.BAD, what, cure or None)
-    for finding in await asyncio.gather(_examine_public_url(settings), _examine_runner(settings)):
+    for finding in await asyncio.gather(_examine_public_url(settings, names), _examine_runner(settings)):
         yield finding
 
 
@@ -64,10 +78,42 @@ async def _examine_store(at_hand: Opened, *, clock: Clock) -> list[Finding]:
     now, database = clock(), at_hand.database
     return [
         await _examine_clock(database, now=now),
-        await _examine_workers(database, now=now),
+        *await _examine_due_work(database, now=now),
         *await _examine_calendars(database),
         *await _examine_receivers(database, now=now),
+        await _examine_upkeep(database, now=now),
     ]
+
+
+async def _examine_database(database: Database) -> Finding:
+    if database.is_sqlite:
+        return await asyncio.to_thread(_examine_file, database.file)
+    async with database.reading() as tx:
+        row = (
+            await tx.execute(
+                text(
+                    "SELECT current_setting('server_version') AS version,"
+                    " CAST(current_setting('max_connections') AS integer) AS most,"
+                    " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used"
+                )
+            )
+        ).one()
+    told = f"PostgreSQL {row.version} answers; {row.used} of its {row.most} connections are in use."
+    if row.used < row.most * _NEARLY_ALL:
+        return Finding("database", Verdict.GOOD, told)
+    cure = "Each process takes up to 20: raise max_connections, run fewer processes, or put a pooler between."
+    return Finding("database", Verdict.BAD, told, cure)
+
+
+def _examine_file(path: Path) -> Finding:
+    free = shutil.disk_usage(path.parent).free
+    told = f"SQLite {sqlite3.sqlite_version} answers; {free // 2**20:,} MiB are free beside its file."
+    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+        told = f"{path} or its directory can't be written to by this account."
+        return Finding("database", Verdict.BAD, told, "Give it to the account that runs the service.")
+    if free < _LITTLE_SPACE:
+        return Finding("database", Verdict.BAD, told, "Make room on that disk: a full one stops every sync.")
+    return Finding("database", Verdict.GOOD, told)
 
 
 async def _examine_clock(database: Database, *, now: datetime) -> Finding:
@@ -82,17 +128,30 @@ async def _examine_clock(database: Database, *, now: datetime) -> Finding:
     return Finding("clock", Verdict.BAD, told, "Keep all clocks in step, with NTP.")
 
 
-async def _examine_workers(database: Database, *, now: datetime) -> Finding:
+async def _examine_due_work(database: Database, *, now: datetime) -> list[Finding]:
+    """Whether anybody works, and one finding for each kind of work that waits."""
     async with database.reading() as tx:
-        overdue = 0
-        for table in (calendars, channels, bots, launches, deliveries):
-            is_free = or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now - _OVERDUE)
-            query = select(func.count()).where(and_(table.c.due_at <= now - _OVERDUE, is_free))
-            overdue += await tx.scalar(query) or 0
-    if not overdue:
-        return Finding("workers", Verdict.GOOD, "Nothing that is due has been waiting for long.")
-    told = f"{overdue:,} pieces of work have been due for more than {_OVERDUE.seconds // 60} minutes."
-    return Finding("workers", Verdict.BAD, told, "Start `attendee serve` or `attendee worker`, or more of them.")
+        begun = await tx.scalar(select(upkeep.c.id).limit(1))
+        waiting = [(table.name, await measures.due(tx, table, now=now)) for table in measures.DUE_WORK]
+    late = [(kind, due) for kind, due in waiting if due.age > _OVERDUE]
+    if not late and begun is None:
+        told = "No worker has ever run on this database."
+        return [Finding("workers", Verdict.NOTE, told, "Start `attendee serve`, or `attendee worker` beside it.")]
+    if not late:
+        return [Finding("workers", Verdict.GOOD, "Nothing that is due has been waiting for long.")]
+    return [
+        Finding(
+            "workers",
+            Verdict.BAD,
+            f"{_counted(due.count)} {kind} are due, the oldest for {due.age // timedelta(minutes=1):,} minutes.",
+            "Start `attendee serve` or `attendee worker`, or more of them; their logs say what fails.",
+        )
+        for kind, due in late
+    ]
+
+
+def _counted(count: int) -> str:
+    return f"{count:,}" if count < measures.MOST_COUNTED else f"{count:,} or more"
 
 
 async def _examine_calendars(database: Database) -> list[Finding]:
@@ -116,9 +175,14 @@ async def _examine_calendars(database: Database) -> list[Finding]:
         ).all()
         failing = (
             await tx.execute(
-                select(calendars.c.client_id, calendars.c.last_error, func.count().label("count"))
+                select(
+                    calendars.c.platform,
+                    calendars.c.client_id,
+                    func.count().label("count"),
+                    func.max(calendars.c.last_error).label("last_error"),
+                )
                 .where(calendars.c.state == CalendarState.CONNECTED.value, has_failed, ~calendars.c.is_operators_fault)
-                .group_by(calendars.c.client_id, calendars.c.last_error)
+                .group_by(calendars.c.platform, calendars.c.client_id)
                 .order_by(func.count().desc())
                 .limit(_SHOWN)
             )
@@ -138,7 +202,8 @@ async def _examine_calendars(database: Database) -> list[Finding]:
         Finding(
             "calendars",
             Verdict.BAD,
-            f"{row.count:,} calendars of the OAuth client {row.client_id} fail: {row.last_error}",
+            f"{row._mapping['count']:,} calendars of the OAuth client {row.client_id} ({row.platform}) fail: "
+            f"{row.last_error}",
             "Look at that client at its platform: secret, API, quota. Nothing is lost; they are tried until they heal.",
         )
         for row in failing
@@ -202,47 +267,101 @@ async def _examine_receivers(database: Database, *, now: datetime) -> Sequence[F
     ]
 
 
-async def _examine_public_url(settings: Settings) -> Finding:
-    if settings.public_url is None:
+async def _examine_upkeep(database: Database, *, now: datetime) -> Finding:
+    async with database.reading() as tx:
+        failing = (
+            await tx.execute(select(upkeep.c.id).where(upkeep.c.attempts > _OFTEN, upkeep.c.due_at <= now))
+        ).all()
+    if not failing:
+        return Finding("retention", Verdict.GOOD, "What is over is purged in its time.")
+    told = f"The upkeep of {', '.join(row.id for row in failing)} fails again and again, and the tables grow."
+    return Finding("retention", Verdict.BAD, told, "Look for `work_failed` with work=upkeep in the log of the workers.")
+
+
+async def _examine_public_url(settings: Settings, names: Sequence[str]) -> Finding:
+    """Asked as the platforms ask: over the address that they are given, with the handshake of one of them."""
+    address = settings.public_url
+    if address is None:
         return Finding(
             "push",
             Verdict.NOTE,
             "ATTENDEE_PUBLIC_URL is not set, so calendars are polled only.",
             "Set it to the https address at which Google and Microsoft reach this service, and changes come at once.",
         )
-    trouble = await _trouble_at(f"{settings.public_url}/healthz", wants=200, settings=settings)
-    if trouble is None:
-        return Finding("push", Verdict.GOOD, f"{settings.public_url} answers, seen from here.")
-    told = f"{settings.public_url}/healthz can't be reached from here: {trouble}"
-    return Finding("push", Verdict.BAD, told, "Let it lead to `attendee serve`, with a certificate that is trusted.")
+    lead_here = "Let it lead to `attendee serve` with every path, with a certificate that is trusted."
+    ready = await _asked("GET", f"{address}/readyz", settings=settings)
+    if isinstance(ready, str):
+        return Finding("push", Verdict.BAD, f"{address} can't be reached from here: {ready}", lead_here)
+    found = _parsed(ready.body).get("installation")
+    if found is None or (names and found not in names):
+        other = "something else" if found is None else "another installation, with another key"
+        return Finding("push", Verdict.BAD, f"{address} is answered by {other}.", lead_here)
+    token = secrets.token_urlsafe(16)
+    handshake = f"{address}/external_webhooks/microsoft_calendar?validationToken={token}"
+    echoed = await _asked("POST", handshake, settings=settings)
+    if isinstance(echoed, str) or (echoed.status, echoed.body) != (200, token):
+        told = f"{address} leads here, but a platform's handshake at /external_webhooks does not come through."
+        return Finding("push", Verdict.BAD, told, "Let the proxy pass on POST requests and queries below that path.")
+    return Finding("push", Verdict.GOOD, f"{address} leads to this installation, and a platform's handshake succeeds.")
 
 
 async def _examine_runner(settings: Settings) -> Finding:
-    if settings.bot_runner == "none":
-        return Finding(
-            "bots",
-            Verdict.NOTE,
-            "No bot runner is configured (ATTENDEE_BOT_RUNNER is none): bots end as bot_not_launched.",
-            "Choose one, if bots are to go to meetings: docs/runners.md.",
-        )
-    if settings.bot_runner_url is None:
-        return Finding("bots", Verdict.GOOD, f"The bot runner is {settings.bot_runner}.")
-    trouble = await _trouble_at(settings.bot_runner_url, wants=None, settings=settings)
-    if trouble is None:
-        return Finding("bots", Verdict.GOOD, f"The bot runner ({settings.bot_runner}) answers.")
-    told = f"The bot runner at {settings.bot_runner_url} can't be reached: {trouble}"
-    return Finding("bots", Verdict.BAD, told, "Start it, or correct ATTENDEE_BOT_RUNNER_URL.")
+    address = settings.bot_runner_url or ""
+    match settings.bot_runner:
+        case "process":
+            program = (settings.bot_runner_command or ("",))[0]
+            if shutil.which(program) is not None:
+                return Finding("bots", Verdict.GOOD, f"The bot runner's command, {program}, can be run.")
+            told = f"The bot runner's command, {program}, is not here, or this account may not run it."
+            return Finding("bots", Verdict.BAD, told, "Install it, or correct ATTENDEE_BOT_RUNNER_COMMAND.")
+        case "http":
+            answer = await _asked("GET", address, settings=settings)
+        case "remote":
+            key = "" if settings.bot_runner_key is None else settings.bot_runner_key.get_secret_value()
+            answer = await _asked(
+                "GET", f"{address}/api/v1/bots", settings=settings, headers={"Authorization": f"Token {key}"}
+            )
+        case _:
+            return Finding(
+                "bots",
+                Verdict.NOTE,
+                "No bot runner is configured (ATTENDEE_BOT_RUNNER is none): bots end as bot_not_launched.",
+                "Choose one, if bots are to go to meetings: docs/runners.md.",
+            )
+    if isinstance(answer, str):
+        told = f"The bot runner at {address} can't be reached: {answer}"
+        return Finding("bots", Verdict.BAD, told, "Start it, or correct ATTENDEE_BOT_RUNNER_URL.")
+    if settings.bot_runner == "remote" and answer.status != 200:
+        told = f"The server at {address} answers {answer.status} to its key."
+        return Finding("bots", Verdict.BAD, told, "Correct ATTENDEE_BOT_RUNNER_KEY, or ATTENDEE_BOT_RUNNER_URL.")
+    return Finding("bots", Verdict.GOOD, f"The bot runner ({settings.bot_runner}) answers.")
 
 
-async def _trouble_at(url: str, *, wants: int | None, settings: Settings) -> str | None:
-    """What is wrong with an address of the operator's; None if it answers, with the wanted status if one is."""
+def _parsed(body: str) -> dict[str, Any]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: str
+
+
+async def _asked(
+    method: str, url: str, *, settings: Settings, headers: Mapping[str, str] | None = None
+) -> _Answer | str:
+    """What an address of the operator's answers; why it does not, in plain words."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
     try:
         async with (
             session(trust(settings.certificate_authorities)) as http,
-            http.get(url, allow_redirects=False, timeout=timeout) as response,
+            http.request(method, url, headers=headers, allow_redirects=False, timeout=timeout) as response,
         ):
-            return None if wants in {None, response.status} else f"it answered {response.status}"
+            return _Answer(response.status, (await response.content.read(_ANSWER_BYTES)).decode(errors="replace"))
     except TimeoutError:
         return f"no answer within {_ANSWER_SECONDS} seconds"
     except (aiohttp.ClientError, OSError, ValueError) as failure:

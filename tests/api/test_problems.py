@@ -234,7 +234,8 @@ async def test_health_and_readiness(api: Served, client: Client) -> None:
     client.key = None
     assert (await client.ask("GET", "/healthz")).json == {"status": "ok"}
     ready = await client.ask("GET", "/readyz")
-    assert (ready.status, ready.json) == (200, {"status": "ready", "problem": None})
+    name = api.key_ring.names[0]
+    assert (ready.status, ready.json) == (200, {"status": "ready", "problem": None, "installation": name})
     async with api.database.transaction() as tx:
         await tx.exec_driver_sql("DROP TABLE alembic_version")
     outdated = await client.ask("GET", "/readyz")
@@ -250,7 +251,7 @@ async def test_readiness_tells_of_a_database_that_is_away() -> None:
             answer = await Client(session, address, key=None).ask("GET", "/readyz")
     await database.close()
     assert answer.status == 503
-    assert answer.json == {"status": "not ready", "problem": "The database can't be reached."}
+    assert (answer.json["status"], answer.json["problem"]) == ("not ready", "The database can't be reached.")
     assert [entry["log_level"] for entry in logs] == ["error"]
 
 

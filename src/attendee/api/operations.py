@@ -58,15 +58,17 @@ async def healthz() -> Response:
 )
 async def readyz(service: ServiceOf) -> Response:
     """The database can be reached and has the schema of this version, or of a later one."""
+    name = service.key_ring.names[0]
     try:
         await service.database.check_schema()
     except SchemaOutdated as outdated:
-        return JsonAnswer({"status": "not ready", "problem": str(outdated)}, 503)
+        return JsonAnswer({"status": "not ready", "problem": str(outdated), "installation": name}, 503)
     except Exception:  # noqa: BLE001  # drivers raise errors of many families when they can't connect
         # Their words stay in the log: they name hosts and accounts.
         _log.exception("the database can't be reached")
-        return JsonAnswer({"status": "not ready", "problem": "The database can't be reached."}, 503)
-    return JsonAnswer({"status": "ready", "problem": None})
+        problem = "The database can't be reached."
+        return JsonAnswer({"status": "not ready", "problem": problem, "installation": name}, 503)
+    return JsonAnswer({"status": "ready", "problem": None, "installation": name})
 
 
 @router.get("/metrics", response_class=PlainTextResponse, openapi_extra=WITHOUT_KEY)

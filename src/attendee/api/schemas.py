@@ -420,5 +420,6 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
+    installation: str = Field(description="Tells one installation from another.")
     status: Literal["ready", "not ready"]
     problem: str | None = Field(description="What is in the way, in plain words.")

@@ -237,10 +237,15 @@ class Database:
             )
             raise SchemaOutdated(message)
 
+    @property
+    def file(self) -> Path:
+        """The file of a SQLite database."""
+        assert self._url.database is not None, "a SQLite URL without a file is refused by __init__"
+        return Path(self._url.database)
+
     def hold_alone(self) -> "SoleServer":
         """The right to serve this SQLite file. Raises AlreadyServed while another process has it."""
-        assert self._url.database is not None, "a SQLite URL without a file is refused by __init__"
-        return SoleServer(Path(self._url.database + ".lock"))
+        return SoleServer(self.file.with_name(self.file.name + ".lock"))
 
 
 class SoleServer:
