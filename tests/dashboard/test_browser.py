@@ -41,6 +41,7 @@ def addresses(here: Visited, made: Furnished) -> dict[str, str]:
     base = f"/projects/{here.project_id}"
     return {
         "projects": "/projects",
+        "delete a project": f"/delete-project/{here.project_id}",
         "account": "/account",
         "users": "/users",
         "overview": base,
