@@ -2,7 +2,7 @@ PYTHON ?= python3
 installed := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos soak check links lock migration clean
+.PHONY: help demo run test chaos soak check links docs reference lock migration clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,13 @@ bench: $(installed) ## Measure the budgets, in some minutes (ONLY="quiet idle": 
 links: $(installed) ## Find meeting links in the corpus: precision, recall and speed, in a minute.
 	@.venv/bin/python -m bench links
 
+docs: $(installed) ## Build the documentation as a site, in docs/_build; what leads nowhere is an error.
+	@.venv/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build
+	@echo "Open docs/_build/index.html"
+
+reference: $(installed) ## Write the reference pages and the OpenAPI document from the code.
+	@.venv/bin/python -m docs.generate
+
 lock: $(installed) ## Pin the newest versions that pyproject.toml allows: requirements.lock, and deploy/ for the image.
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --extra dev --extra docs --output-file requirements.lock pyproject.toml
@@ -54,7 +61,7 @@ migration: $(installed) ## Write a migration from what changed in the tables (m=
 		.venv/bin/alembic upgrade head && .venv/bin/alembic revision --autogenerate --rev-id "$$number" -m "$(m)"
 
 clean: ## Remove the virtual environment and what the tools have cached.
-	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist docs/_build
 	@find bench examples src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(installed): requirements.lock pyproject.toml

@@ -17,7 +17,7 @@ _ROOT = Path(__file__).parent.parent
 _DOCS = _ROOT / "docs"
 _PAGES = (_DOCS / "guide.md", _DOCS / "troubleshooting.md")
 _README = _ROOT / "examples" / "notetaker" / "README.md"
-_LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
+LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
 
 
 def definitions(path: Path) -> dict[str, str]:
@@ -43,7 +43,7 @@ def blocks_of(page: Path, language: str) -> list[str]:
 def test_every_link_leads_somewhere(page: Path) -> None:
     """Files are there, headings are there, and the lines of a function are those that it stands in."""
     wrong = []
-    for name, target in _LINK.findall(page.read_text()):
+    for name, target in LINK.findall(page.read_text()):
         address, _, anchor = target.partition("#")
         if "://" in address:
             continue
@@ -59,7 +59,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_code_of_the_example_is_linked_by_its_lines() -> None:
     """Who follows a link of the guide stands at the function, not at the top of a file."""
-    links = [target for page in _PAGES for _, target in _LINK.findall(page.read_text()) if ".py" in target]
+    links = [target for page in _PAGES for _, target in LINK.findall(page.read_text()) if ".py" in target]
     assert len(links) > 20
     assert [target for target in links if "#L" not in target] == []
 
