@@ -75,7 +75,7 @@ def rest(document: dict[str, Any]) -> str:
     ]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            lines += ["", f"## `{method.upper()} {path}`", "", operation.get("description", operation["summary"] + ".")]
+            lines += ["", f"## `{method.upper()} {path}`", "", operation.get("description", "")]
             lines += _parameters(operation)
             body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
             if body:
