@@ -158,13 +158,15 @@ async def _lost_bots(stage: Stage, events: _Events) -> list[str]:
             ways.append(f"{bot} does not agree with {event}")
     orders = Counter(bot["deduplication_key"] for bot in bots)
     ways += [f"{key} was carried out {count} times" for key, count in orders.items() if count > 1]
-    rows = await stage.rows("SELECT event_id, created_at FROM activity WHERE kind = 'event_deleted'")
-    deletions: dict[str, list[datetime]] = defaultdict(list)
-    for row in rows:
-        deletions[row["event_id"]].append(row["created_at"])
+    # By their numbers in the history: a moment of one process may be earlier than that of another, whatever came first.
+    rows = await stage.rows(
+        "SELECT number, kind, event_id, bot_id FROM activity"
+        " WHERE kind IN ('event_deleted', 'bot_created') ORDER BY number"
+    )
+    last_deletion = {row["event_id"]: row["number"] for row in rows if row["kind"] == "event_deleted"}
+    creation = {row["bot_id"]: row["number"] for row in rows if row["kind"] == "bot_created"}
     for key, bot in stage.bots.items():
-        ordered_at = datetime.fromisoformat(bot["created_at"])
-        is_done_for = any(at > ordered_at for at in deletions[bot["calendar_event_id"]])
+        is_done_for = last_deletion.get(bot["calendar_event_id"], 0) > creation[bot["id"]]
         if is_done_for == (key in orders):
             ways.append(f"{key} for {bot['calendar_event_id']}: {'still there' if is_done_for else 'missing'}")
     return ways
