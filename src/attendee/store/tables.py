@@ -336,8 +336,8 @@ Index(
     postgresql_where=_scheduled,
 )
 _unfinished = not_(bots.c.state.in_(sorted(state.value for state in FINISHED_BOT_STATES)))
-# Counted against the project's quota.
-Index("ix_bots_unfinished", bots.c.project_id, sqlite_where=_unfinished, postgresql_where=_unfinished)
+# Counted against the project's quota, and by state at every scrape of the metrics.
+Index("ix_bots_unfinished", bots.c.project_id, bots.c.state, sqlite_where=_unfinished, postgresql_where=_unfinished)
 _live_bot = and_(bots.c.deduplication_key.is_not(None), _unfinished)
 Index(
     "uq_bots_live_deduplication_key",
@@ -348,9 +348,6 @@ Index(
     postgresql_where=_live_bot,
 )
 
-_unfinished = not_(bots.c.state.in_(sorted(state.value for state in FINISHED_BOT_STATES)))
-# How many bots are in which state is asked for by every scrape of the metrics.
-Index("ix_bots_unfinished", bots.c.state, sqlite_where=_unfinished, postgresql_where=_unfinished)
 _failed = bots.c.state == BotState.FATAL_ERROR.value
 Index("ix_bots_failed", bots.c.project_id, bots.c.updated_at, bots.c.id, sqlite_where=_failed, postgresql_where=_failed)
 

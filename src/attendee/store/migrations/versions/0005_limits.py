@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project_id", "minute", name=op.f("pk_post_counts")),
     )
     op.create_index(
-        "ix_bots_unfinished", "bots", ["project_id"], sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED
+        "ix_bots_unfinished", "bots", ["project_id", "state"], sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED
     )
 
 

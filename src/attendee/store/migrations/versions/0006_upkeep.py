@@ -30,12 +30,9 @@ def upgrade() -> None:
         op.create_index(f"ix_upkeep_{name}", "upkeep", [column, "id"], postgresql_where=kept, sqlite_where=kept)
     op.add_column("projects", sa.Column("deleted_at", columns.UtcDateTime(), nullable=True))
     op.add_column("deliveries", sa.Column("heard_at", columns.UtcDateTime(), nullable=True))
-    unfinished = sa.text("state NOT IN ('data_deleted', 'ended', 'fatal_error')")
-    op.create_index("ix_bots_unfinished", "bots", ["state"], postgresql_where=unfinished, sqlite_where=unfinished)
 
 
 def downgrade() -> None:
-    op.drop_index("ix_bots_unfinished", table_name="bots")
     op.drop_column("deliveries", "heard_at")
     op.drop_column("projects", "deleted_at")
     op.drop_table("upkeep")
