@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import Row, Table
 
 from attendee import logs
@@ -41,6 +42,15 @@ except RuntimeError:
 """
 
 
+_HOSTILE_PROGRAM = """
+import structlog
+from attendee import logs
+
+logs.configure(format="{format}", level="info")
+structlog.get_logger("attendee.test").warning("odd", name="a\\n2026-01-01 [error] forged\\r\\x1b[2J\\u202e")
+"""
+
+
 def test_lines_are_json_without_secrets() -> None:
     """Ours and those of libraries are alike: the request's id is on them, no secret is, and chatter is left out."""
     done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
@@ -52,6 +62,16 @@ def test_lines_are_json_without_secrets() -> None:
     assert (library["message"], library["logger"], library["request_id"]) == ("it took 5 s", "library", "r-1")
     assert "RuntimeError: lost" in failure["exception"]
     assert "hush" not in done.stderr.replace('password = "hush"', "")
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_no_text_forges_a_line(format: str) -> None:  # noqa: A002  # named as the setting is
+    """Whatever an event or a header is called: one message is one line, and the terminal obeys nobody."""
+    program = _HOSTILE_PROGRAM.format(format=format)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert len(done.stderr.splitlines()) == 1
+    assert "forged" in done.stderr
+    assert not {"\r", "\x1b[2J"} & set(done.stderr)
 
 
 def test_a_story_is_logged_without_a_word_of_who_it_was(sqlite_url: str) -> None:

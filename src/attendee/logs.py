@@ -14,6 +14,8 @@ _SECRET_NAME = re.compile(r"secret|token|password|authorization|api_key|signatur
 # What a platform, a runner or a driver says may name people and hold the links of their meetings.
 _EMAIL = re.compile(r"[^\s<>()\[\]\"',;:=]+@[^\s<>()\[\]\"',;:=]+")
 _ADDRESS = re.compile(r"(https?://[^\s/?#\"'<>@]+)[/?#][^\s\"'<>]*", re.IGNORECASE)
+# Control characters, line ends of every kind, and marks that turn the direction of writing.
+_UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # Libraries whose every step would be logged otherwise; their warnings are heard.
 _TALKATIVE = ("uvicorn", "alembic", "asyncio", "aiosqlite", "aiohttp")
 
@@ -64,7 +66,7 @@ def configure(*, format: str | None, level: str) -> None:  # noqa: A002  # named
 
 
 def _for_people() -> Sequence[Processor]:
-    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0),)
+    return (_on_one_line, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0))
 
 
 def _for_programs() -> Sequence[Processor]:
@@ -85,6 +87,14 @@ def _without_people(_logger: WrappedLogger, _method: str, event: EventDict) -> E
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = _ADDRESS.sub(r"\1/***", _EMAIL.sub("***", value))
+    return event
+
+
+def _on_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """No text that somebody else wrote begins a line of its own, or tells the terminal what to do."""
+    for name, value in event.items():
+        if isinstance(value, str) and name != "exception":
+            event[name] = _UNPRINTED.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
     return event
 
 

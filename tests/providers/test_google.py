@@ -5,10 +5,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import aiohttp
+import orjson
 import pytest
 
 from attendee.meetings import MeetingLinks
-from attendee.model import Cancelled, Credentials, PlatformCalendar, RemoteEvent, Window
+from attendee.model import Cancelled, Credentials, PlatformCalendar, RemoteEvent, SetAside, Window
 from attendee.providers.answers import MAX_ANSWER_BYTES, TIMEOUT
 from attendee.providers.google import GoogleCalendar
 from attendee.providers.port import (
@@ -164,6 +165,16 @@ class TestPage:
         """An answer that is no page is never taken for an empty one."""
         platform.will_send(body)
         assert isinstance(await failed_page(google), UnexpectedAnswer)
+
+    @pytest.mark.parametrize("levels", [400, 1_000, 1_100, 100_000])
+    async def test_nested_without_end(self, platform: Loopback, google: CalendarProvider, levels: int) -> None:
+        """An event with JSON that nobody can keep is set aside alone, also with a text in it that looks like more."""
+        deep = b'{"id": "deep", "x": ' + levels * b"[" + levels * b"]" + b"}"
+        odd = orjson.dumps(EVENT | {"id": "odd", "extra": '\\" [[[ {{{'})
+        platform.will_send(b'{"items": [%b, %b, %b], "nextSyncToken": "t"}' % (orjson.dumps(EVENT), deep, odd))
+        position = google.first_position(calendar=None, cursor=None, window=WINDOW)
+        page = await google.page(TOKEN, position, calendar=None, window=WINDOW)
+        assert [type(item) for item in page.items] == [RemoteEvent, SetAside, RemoteEvent]
 
     async def test_circle(self, platform: Loopback, google: CalendarProvider) -> None:
         """A page that names itself as the next one ends the pull instead of going round for ever."""

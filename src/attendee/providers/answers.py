@@ -4,6 +4,7 @@ A platform's own words (paths, field names, reasons) stay in that platform's mod
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,10 @@ VOLATILE_KEYS = frozenset(
 
 # More than any platform's ids take (Google's have at most 1024 characters), less than an index row of PostgreSQL holds.
 _MAX_ID_BYTES = 2_000
+
+# A little deeper than what can be written again (254 levels), so that the event that has it is set aside.
+_DEEPEST = 300
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 _SHORTEST_TIME = len("2026-12-01T15:00")
 _QUOTED_LENGTH = 300
@@ -102,16 +107,17 @@ async def fetch(
 def decode_json(body: bytes) -> Any:
     """The value; text in it has no lone surrogates. Raises ValueError when the body is not JSON.
 
-    What the fast decoder refuses (lone surrogates, bytes that are no UTF-8, NaN) goes through a forgiving one.
+    What the fast decoder refuses (lone surrogates, bytes that are no UTF-8, NaN) goes through a forgiving one; of what
+    is nested deeper than anything we could keep, what is too deep becomes null.
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         text = body.decode("utf-8-sig", errors="replace")
     try:
-        return _scrub(json.loads(text, parse_int=_parse_int, parse_constant=lambda _: None))
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        return _forgivingly_decoded(text)
+    except RecursionError:
+        return _forgivingly_decoded(_without_depths(text))
 
 
 def decode_object(answer: Answer, *, platform: str) -> dict[str, Any]:
@@ -123,6 +129,28 @@ def decode_object(answer: Answer, *, platform: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise UnexpectedAnswer(f"{platform} sent JSON that is no object.")
     return body
+
+
+def _forgivingly_decoded(text: str) -> Any:
+    return _scrub(json.loads(text, parse_int=_parse_int, parse_constant=lambda _: None))
+
+
+def _without_depths(text: str) -> str:
+    """The JSON with `null` for everything that is nested too deeply, so that nothing around it is lost."""
+    kept: list[str] = []
+    depth = kept_until = 0
+    for mark in _STRING_OR_BRACKET.finditer(text):
+        if mark[0] in {"[", "{"}:
+            depth += 1
+            if depth == _DEEPEST + 1:
+                kept += text[kept_until : mark.start()], "null"
+        elif mark[0] in {"]", "}"}:
+            depth -= 1
+            if depth == _DEEPEST:
+                kept_until = mark.end()
+    if depth <= _DEEPEST:
+        kept.append(text[kept_until:])
+    return "".join(kept)
 
 
 def _parse_int(digits: str) -> int | float:
