@@ -1,6 +1,7 @@
 """`attendee doctor`: one line and one cure for each finding, and a status that a script can act on."""
 
 import sys
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,10 +27,9 @@ async def _findings(database_url: str, **settings: object) -> dict[str, Finding]
     return {finding.what: finding async for finding in examine(chosen, clock=clock.now)}
 
 
-async def _prepared(here: Installation) -> None:
-    """The installation of the tests has a key that is not ours; nothing that it sealed is to be opened here."""
-    async with here.database.transaction() as tx:
-        await tx.execute(tables.signing_secrets.delete())
+def _prepared(database_url: str) -> AbstractAsyncContextManager[Installation]:
+    """An installation whose secrets open with the key that is examined."""
+    return installation(database_url, key_ring=KeyRing([_KEY]))
 
 
 async def test_a_healthy_installation_has_nothing_bad(database_url: str) -> None:
@@ -54,16 +54,14 @@ async def test_what_can_not_be_reached_is_bad(database_url: str) -> None:
 
 async def test_a_runner_that_answers_is_good(database_url: str) -> None:
     """Whatever it answers: that it does is what counts."""
-    async with installation(database_url) as here:
-        await _prepared(here)
+    async with _prepared(database_url) as here:
         found = await _findings(database_url, bot_runner="http", bot_runner_url=here.sandbox.fleet_url)
         assert found["bots"].verdict is Verdict.GOOD
 
 
 async def test_a_failing_oauth_client_is_one_finding(database_url: str) -> None:
     """However many calendars it has: the fault is the operator's, and is told once."""
-    async with installation(database_url) as here:
-        await _prepared(here)
+    async with _prepared(database_url) as here:
         for name in ("ana", "ben", "cem"):
             await here.connect(here.world.add_person(f"{name}@acme.example"))
         async with here.database.transaction() as tx:
@@ -76,8 +74,7 @@ async def test_a_failing_oauth_client_is_one_finding(database_url: str) -> None:
 
 async def test_each_client_is_told_of_once_whatever_its_calendars_say(database_url: str) -> None:
     """Their errors differ in a word or two; a line for each would bury the rest."""
-    async with installation(database_url) as here:
-        await _prepared(here)
+    async with _prepared(database_url) as here:
         for name in ("ana", "ben", "cem"):
             calendar = await here.connect(here.world.add_person(f"{name}@acme.example"))
             async with here.database.transaction() as tx:
@@ -99,8 +96,7 @@ async def test_the_public_address_has_to_lead_to_us(sqlite_url: str) -> None:
         async with served_app(new_app(database, key_ring=KeyRing([key]))) as address:
             found = await _findings(sqlite_url, public_url=address)
         assert (found["push"].verdict, word in found["push"].told) == (verdict, True)
-    async with installation(sqlite_url) as here:
-        await _prepared(here)
+    async with _prepared(sqlite_url) as here:
         found = await _findings(sqlite_url, public_url=here.sandbox.google_url)
         assert (found["push"].verdict, "something else" in found["push"].told) == (Verdict.BAD, True)
     await database.close()
@@ -126,8 +122,7 @@ async def test_another_server_has_to_take_our_key(sqlite_url: str) -> None:
 
 async def test_upkeep_that_fails_is_bad(sqlite_url: str) -> None:
     """The tables grow, and nobody would see it."""
-    async with installation(sqlite_url) as here:
-        await _prepared(here)
+    async with _prepared(sqlite_url) as here:
         async with here.database.transaction() as tx:
             await upkeep.begin(tx, now=clock.now())
         assert (await _findings(sqlite_url))["retention"].verdict is Verdict.GOOD
@@ -139,8 +134,7 @@ async def test_upkeep_that_fails_is_bad(sqlite_url: str) -> None:
 
 async def test_work_that_nobody_does_is_bad(database_url: str) -> None:
     """There is no worker, or too few."""
-    async with installation(database_url) as here:
-        await _prepared(here)
+    async with _prepared(database_url) as here:
         here.clock.at = clock.now() - timedelta(hours=1)
         await here.connect(here.world.add_person("ana@acme.example"))
         found = await _findings(database_url)
@@ -150,7 +144,7 @@ async def test_work_that_nobody_does_is_bad(database_url: str) -> None:
 
 async def test_a_receiver_that_refuses_is_named(database_url: str) -> None:
     """By its address, with how many webhooks it has not taken."""
-    async with installation(database_url) as here:
+    async with _prepared(database_url) as here:
         subscription = await here.subscribe()
         async with here.database.transaction() as tx:
             await deliveries.add(
@@ -166,7 +160,6 @@ async def test_a_receiver_that_refuses_is_named(database_url: str) -> None:
                 now=clock.now(),
             )
             await tx.execute(update(tables.deliveries).values(attempts=3))
-        await _prepared(here)
         found = await _findings(database_url)
     assert found["webhooks"].verdict is Verdict.BAD
     assert subscription.url in found["webhooks"].told
