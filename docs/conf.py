@@ -27,7 +27,7 @@ _FROM_ROOT = {
 }
 _CONTENTS = {
     "Integrate": ["guide", "site/client", "site/notetaker", "troubleshooting", "meeting-links", "sandbox"],
-    "Operate": ["deploy", "upgrades", "runners", "performance"],
+    "Operate": ["deploy", "upgrades", "security", "runners", "performance"],
     "Reference": ["reference/rest", "reference/command-line", "reference/settings", "site/changelog"],
     "Background": ["site/architecture", "decisions/*", "compared", "faq", "site/contributing"],
 }
@@ -55,9 +55,11 @@ def _read(app: Sphinx, docname: str, source: list[str]) -> None:
     depth = docname.count("/")
     source[0] = _LINK.sub(lambda link: _led_on(app, page, link, up="../" * depth), text)
     if docname == "index":
+        sorted_in = {name for names in _CONTENTS.values() for name in names} | {"index"}
+        more = sorted(name for name in app.env.found_docs - sorted_in if not name.startswith("decisions/"))
         source[0] += "".join(
             f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n{chr(10).join(names)}\n```\n"
-            for caption, names in _CONTENTS.items()
+            for caption, names in (_CONTENTS | ({"More": more} if more else {})).items()
         )
 
 
