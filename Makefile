@@ -62,7 +62,7 @@ migration: $(installed) ## Write a migration from what changed in the tables (m=
 
 clean: ## Remove the virtual environment and what the tools have cached.
 	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist docs/_build
-	@find bench examples src tests -name __pycache__ -prune -exec rm -rf {} +
+	@find bench clients docs examples src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(installed): requirements.lock pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || \
