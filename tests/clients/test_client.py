@@ -83,6 +83,7 @@ async def test_a_calendar_from_its_creation_to_its_end(client: Speaking) -> None
     assert (changed.id, changed.metadata) == (made.id, {"tenant": "7"})
     assert (await client.do(api.sync_calendar(made.id))).sync.next_sync_at == NOON
     assert await client.do(api.platform_calendars(made.id)) == ()
+    assert "exported_at" in await client.do(api.export_calendar(made.id))
     await client.do(api.delete_calendar(made.id))
     assert await client.find(api.calendar(made.id)) is None
     with pytest.raises(NotFound):

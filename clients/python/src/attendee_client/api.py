@@ -116,6 +116,11 @@ def platform_calendars(calendar_id: str) -> Call[tuple[PlatformCalendar, ...]]:
     return Call("GET", _path("calendars", calendar_id, "platform_calendars"), _results(PlatformCalendar))
 
 
+def export_calendar(calendar_id: str) -> Call[Json]:
+    """All that is kept of the calendar, as one document; no secret is in it."""
+    return Call("GET", _path("calendars", calendar_id, "export"), lambda document: read(dict, document))
+
+
 # Events.
 
 
