@@ -1,12 +1,13 @@
 """`attendee doctor`: one line and one cure for each finding, and a status that a script can act on."""
 
 import sys
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from attendee import clock
 from attendee.doctor import Finding, Verdict, examine
@@ -22,9 +23,13 @@ from tests.installation import KEY_RING, Installation, installation
 _KEY = KeyRing.generate_key()
 
 
-async def _findings(database_url: str, **settings: object) -> dict[str, Finding]:
+def _examined(database_url: str, **settings: object) -> AsyncIterator[Finding]:
     chosen = Settings.model_validate({"database_url": database_url, "encryption_keys": _KEY, **settings})
-    return {finding.what: finding async for finding in examine(chosen, clock=clock.now)}
+    return examine(chosen, clock=clock.now)
+
+
+async def _findings(database_url: str, **settings: object) -> dict[str, Finding]:
+    return {finding.what: finding async for finding in _examined(database_url, **settings)}
 
 
 def _prepared(database_url: str) -> AbstractAsyncContextManager[Installation]:
@@ -65,11 +70,15 @@ async def test_a_failing_oauth_client_is_one_finding(database_url: str) -> None:
         for name in ("ana", "ben", "cem"):
             await here.connect(here.world.add_person(f"{name}@acme.example"))
         async with here.database.transaction() as tx:
-            await tx.execute(update(tables.calendars).values(last_error="The client secret has expired."))
-        found = await _findings(database_url)
-    assert found["calendars"].verdict is Verdict.BAD
-    assert "3 calendars of the OAuth client sandbox-client" in found["calendars"].told
-    assert "The client secret has expired." in found["calendars"].told
+            expired = "The client secret has expired (Trace ID: 7f)."
+            await tx.execute(update(tables.calendars).values(last_error=expired, is_operators_fault=True))
+            another = tables.calendars.c.id.in_(select(tables.calendars.c.id).limit(1))
+            await tx.execute(update(tables.calendars).where(another).values(last_error=expired.replace("7f", "80")))
+        found = [finding async for finding in _examined(database_url)]
+    (told,) = [finding for finding in found if finding.what in {"calendars", "oauth clients"}]
+    assert told.verdict is Verdict.BAD
+    assert "Google refuses the OAuth client sandbox-client, for 3 calendars" in told.told
+    assert "The client secret has expired" in told.told
 
 
 async def test_each_client_is_told_of_once_whatever_its_calendars_say(database_url: str) -> None:
@@ -163,6 +172,20 @@ async def test_a_receiver_that_refuses_is_named(database_url: str) -> None:
         found = await _findings(database_url)
     assert found["webhooks"].verdict is Verdict.BAD
     assert subscription.url in found["webhooks"].told
+
+
+async def test_a_webhook_that_paused_itself_is_named(database_url: str) -> None:
+    """With why, and how it is resumed."""
+    async with installation(database_url) as here:
+        await here.subscribe()
+        await _prepared(here)
+        async with here.database.transaction() as tx:
+            paused = {"is_active": False, "pause_reason": "gone", "paused_at": here.clock()}
+            await tx.execute(update(tables.webhook_subscriptions).values(**paused))
+        found = await _findings(database_url)
+    assert found["webhooks"].verdict is Verdict.BAD
+    assert "it answered 410" in found["webhooks"].told
+    assert "resume" in (found["webhooks"].cure or "")
 
 
 async def test_keys_that_do_not_open_are_bad_and_the_rest_is_looked_at(database_url: str) -> None:

@@ -287,6 +287,7 @@ def list_webhooks(*, project: _OfProjectOrAll = None, as_json: _AsJson = False) 
             "url": one.url,
             "triggers": one.triggers,
             "is_active": one.is_active,
+            "pause_reason": one.pause_reason,
             "created_at": one.created_at,
         }
         for one in _run_short(work)

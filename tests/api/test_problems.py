@@ -45,6 +45,7 @@ EVERY_ROUTE = [
     ("POST", "/webhooks/{webhook}/test"),
     ("GET", "/webhooks/{webhook}/deliveries"),
     ("POST", "/webhook_deliveries/{delivery}/redeliver"),
+    ("POST", "/webhook_deliveries/redeliver_failed"),
 ]
 
 

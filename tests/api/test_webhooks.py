@@ -182,6 +182,32 @@ async def test_deliveries_show_every_attempt_and_can_be_repeated(api: Served, cl
     assert (refused.status, list(refused.json)) == (400, ["error"])
 
 
+async def test_all_that_failed_since_a_time_is_sent_again(api: Served, client: Client) -> None:
+    """What is older, has arrived, or went to a webhook that is paused since, is left alone."""
+    made = (await client.post("/webhooks", HOOK)).json
+    for _ in range(3):
+        await client.post(f"/webhooks/{made['id']}/test")
+    old, new, arrived = (await client.get(f"/webhooks/{made['id']}/deliveries")).json["results"]
+    table = tables.deliveries
+    async with api.database.transaction() as tx:
+        await tx.execute(table.update().values(state="failed", finished_at=NOON, due_at=None))
+        await tx.execute(table.update().where(table.c.id == old["id"]).values(created_at=NOON - timedelta(days=2)))
+        await tx.execute(table.update().where(table.c.id == arrived["id"]).values(state="delivered"))
+    since = {"since": "2026-11-23T00:00:00Z"}
+    again = await client.post("/webhook_deliveries/redeliver_failed", since)
+    assert (again.status, again.json) == (202, {"redelivered": 1})
+    async with api.database.reading() as tx:
+        pending = await tx.scalars(select(table.c.id).where(table.c.state == "pending"))
+        assert pending.all() == [new["id"]]
+    async with api.database.transaction() as tx:
+        await tx.execute(table.update().values(state="failed", finished_at=NOON, due_at=None))
+    await client.patch(f"/webhooks/{made['id']}", {"is_active": False})
+    assert (await client.post("/webhook_deliveries/redeliver_failed", since)).json == {"redelivered": 0}
+    for wrong in ({}, {"since": "yesterday"}, {"since": None}):
+        refused = await client.post("/webhook_deliveries/redeliver_failed", wrong)
+        assert (refused.status, list(refused.json)) == (400, ["since"])
+
+
 async def test_a_body_of_a_delivery_is_shown_as_it_is_sent(api: Served, client: Client) -> None:
     """The stored text goes into the answer untouched."""
     made = (await client.post("/webhooks", HOOK)).json

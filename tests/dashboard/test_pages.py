@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from attendee.model import ActivityKind, ProjectId, Role
 from attendee.store import projects, tables
@@ -24,6 +24,12 @@ async def admin(here: Visited) -> Visitor:
 async def rows(here: Visited, table: Any) -> list[Any]:
     async with here.database.reading() as tx:
         return list((await tx.execute(select(table))).all())
+
+
+async def put(here: Visited, table: Any, **values: Any) -> None:
+    """Gives all rows of the table these values."""
+    async with here.database.transaction() as tx:
+        await tx.execute(update(table).values(**values))
 
 
 def base(here: Visited) -> str:
@@ -87,6 +93,43 @@ async def test_a_webhook_is_changed_paused_and_deleted(here: Visited, admin: Vis
     assert "the webhook was deleted since" in record
     assert "https://product.example/new" in record
     assert delivery.id in (await admin.get(f"{base(here)}/deliveries?webhook=gone")).text
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("gone", "it answered 410"), ("failing", "nothing has arrived for five days")]
+)
+async def test_a_webhook_that_paused_itself_says_why_and_is_resumed(
+    here: Visited, admin: Visitor, reason: str, told: str
+) -> None:
+    """On the overview, in the list and on its own page, until somebody resumes it."""
+    address = await a_webhook(admin, here)
+    assert HOOK["url"] not in (await admin.get(base(here))).text
+    failing = {"failing_since": NOON - timedelta(days=6)}
+    await put(here, tables.webhook_subscriptions, **failing)
+    assert "nothing has arrived since" in (await admin.get(base(here))).text
+    assert "Nothing has arrived since" in (await admin.get(address)).text
+    await put(here, tables.webhook_subscriptions, is_active=False, pause_reason=reason, paused_at=NOON)
+    overview = (await admin.get(base(here))).text
+    assert HOOK["url"] in overview
+    assert told in overview
+    assert "Paused by itself" in (await admin.get(address)).text
+    assert "paused by itself" in (await admin.get(f"{base(here)}/settings/webhooks")).text
+    await admin.post(f"{address}/resume")
+    assert "Paused by itself" not in (await admin.get(address)).text
+    assert HOOK["url"] not in (await admin.get(base(here))).text
+
+
+async def test_an_oauth_client_that_is_refused_is_one_fault(here: Visited, admin: Visitor) -> None:
+    """However many calendars it has: the overview names the client, how many, and who can mend it."""
+    for number in range(12):
+        await here.a_calendar(deduplication_key=f"user{number}@acme.example", client_id="the-one-client")
+    error = "Google refuses the OAuth client (invalid_client)."
+    await put(here, tables.calendars, last_error=error, is_operators_fault=True)
+    overview = (await admin.get(base(here))).text
+    assert overview.count("the-one-client") == overview.count(error) == 1
+    assert "12 calendars" in overview
+    assert "One fault, and not its users" in overview
+    assert "@acme.example" not in overview.partition("Needs attention")[2].partition("Next bots")[0]
 
 
 async def test_the_signing_secret_is_shown_on_demand_and_rotates(here: Visited, admin: Visitor) -> None:

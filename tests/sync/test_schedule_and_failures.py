@@ -291,6 +291,7 @@ async def test_an_operators_fault_costs_no_user_their_calendar(here: Installatio
         failed = await here.sync(calendar.id)
         assert failed.state is CalendarState.CONNECTED
         assert failed.last_error is not None
+        assert failed.is_operators_fault
         assert failed.due_at == here.clock() + timedelta(hours=1)
     assert len(await here.rows(tables.bots)) == 1
     assert await here.told(Trigger.CALENDAR_STATE_CHANGE) == []
@@ -299,6 +300,7 @@ async def test_an_operators_fault_costs_no_user_their_calendar(here: Installatio
     assert never_synced.state is CalendarState.DISCONNECTED
     assert never_synced.connection_failure_data is not None
     assert never_synced.connection_failure_data["code"] == "client_invalid"
+    assert never_synced.is_operators_fault
 
 
 # The schedule.

@@ -133,6 +133,10 @@ class WebhookChange(_Input):
     is_active: NotNull[StrictBool] = None
 
 
+class RedeliveryOfFailed(_Input):
+    since: Instant = Field(description="What was made earlier is left as it is.")
+
+
 class NewBot(_Input):
     bot_name: BotName
     meeting_url: str | None = Field(None, description="Needed unless there is a calendar_event_id.")
@@ -228,7 +232,17 @@ class Reported(BaseModel):
     state: BotState
 
 
-INPUTS = (NewCalendar, CalendarChange, NewBot, BotChange, NewWebhook, WebhookChange, BotReport, RemoteWebhook)
+INPUTS = (
+    NewCalendar,
+    CalendarChange,
+    NewBot,
+    BotChange,
+    NewWebhook,
+    WebhookChange,
+    RedeliveryOfFailed,
+    BotReport,
+    RemoteWebhook,
+)
 
 
 class ConnectionFailure(BaseModel):
@@ -356,6 +370,10 @@ class Webhook(BaseModel):
 
 class WebhookWithSecret(Webhook):
     secret: str = Field(description="The project's signing secret in base64; it is not shown again.")
+
+
+class Redelivered(BaseModel):
+    redelivered: int
 
 
 class DeliveryAttempt(BaseModel):

@@ -139,6 +139,25 @@ async def list_deliveries(
 
 
 @deliveries_router.post(
+    "/redeliver_failed",
+    status_code=202,
+    response_model=schemas.Redelivered,
+    responses=declared(400, 413, 429),
+    openapi_extra=documented(schemas.RedeliveryOfFailed),
+)
+async def redeliver_failed(
+    caller: Authenticated,
+    body: Annotated[schemas.RedeliveryOfFailed, Depends(body_of(schemas.RedeliveryOfFailed))],
+) -> Response:
+    """Sends everything again that was made since then and given up, to webhooks that are active."""
+    async with caller.service.database.transaction() as tx:
+        count = await deliveries.redeliver_failed(
+            tx, project_id=caller.project_id, since=body.since, now=caller.service.clock()
+        )
+    return JsonAnswer({"redelivered": count}, 202)
+
+
+@deliveries_router.post(
     "/{delivery_id}/redeliver", status_code=202, response_model=schemas.Delivery, responses=declared(400, 404, 429)
 )
 async def redeliver(caller: Authenticated, delivery_id: str) -> Response:
