@@ -176,9 +176,8 @@ async def test_a_receiver_that_refuses_is_named(database_url: str) -> None:
 
 async def test_a_webhook_that_paused_itself_is_named(database_url: str) -> None:
     """With why, and how it is resumed."""
-    async with installation(database_url) as here:
+    async with _prepared(database_url) as here:
         await here.subscribe()
-        await _prepared(here)
         async with here.database.transaction() as tx:
             paused = {"is_active": False, "pause_reason": "gone", "paused_at": here.clock()}
             await tx.execute(update(tables.webhook_subscriptions).values(**paused))

@@ -102,10 +102,10 @@ async def test_the_handshake_takes_plus_for_a_space(it: Pushing) -> None:
 
 
 async def test_the_handshake_echoes_no_flood(it: Pushing) -> None:
-    """A token of any length is no error, but only its beginning is said back."""
-    answer = await _push(it, f"{_MICROSOFT}?validationToken={'x' * 20_000}")
+    """A token as long as an address may be is no error, but only its beginning is said back."""
+    answer = await _push(it, f"{_MICROSOFT}?validationToken={'x' * 10_000}")
     assert answer.status == 200
-    assert 0 < len(answer.raw) < 20_000
+    assert 0 < len(answer.raw) < 10_000
 
 
 # Google.

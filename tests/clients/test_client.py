@@ -21,7 +21,7 @@ _CREDENTIALS: dict[str, Any] = {name: value for name, value in CALENDAR.items() 
 
 def test_every_route_has_a_call() -> None:
     """No route of the API is missing, and no call goes to a route that there is not."""
-    given = {"updated_after": None}
+    given = {"updated_after": None, "since": datetime(2026, 1, 1, tzinfo=UTC)}
     made = set()
     for function in vars(api).values():
         if not inspect.isfunction(function) or function.__module__ != api.__name__:
@@ -163,6 +163,7 @@ async def test_a_webhook_and_its_deliveries(client: Speaking) -> None:
     (delivery,) = await client.each(api.deliveries(made.id))
     assert (delivery.id, delivery.state, delivery.attempts) == (tested.id, "pending", ())
     assert (await client.do(api.redeliver(delivery.id))).idempotency_key == delivery.idempotency_key
+    assert await client.do(api.redeliver_failed(since=datetime(2026, 1, 1, tzinfo=UTC))) == 0
     await client.do(api.delete_webhook(made.id))
     assert await client.each(api.webhooks()) == []
 

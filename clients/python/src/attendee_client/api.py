@@ -301,6 +301,12 @@ def redeliver(delivery_id: str) -> Call[Delivery]:
     return Call("POST", _path("webhook_deliveries", delivery_id, "redeliver"), _one(Delivery), is_repeatable=False)
 
 
+def redeliver_failed(*, since: datetime) -> Call[int]:
+    """Sends everything again that was made since then and given up; how many that was."""
+    body = {"since": written(since)}
+    return Call("POST", _path("webhook_deliveries", "redeliver_failed"), _redelivered, body, is_repeatable=False)
+
+
 def _path(*parts: str) -> str:
     return "/".join((_BASE, *(quote(part, safe="") for part in parts)))
 
@@ -317,6 +323,12 @@ def _list(path: str, model: type[_Model], **filters: Any) -> Call[Page[_Model]]:
 def _given(body: Json) -> dict[str, Any]:
     """What the caller left out is left out of the request too."""
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _redelivered(content: Any) -> int:
+    if not isinstance(content, Mapping) or not isinstance(content.get("redelivered"), int):
+        raise UnexpectedAnswer("there is no count of deliveries in the answer")
+    return int(content["redelivered"])
 
 
 def _one(model: type[_Model]) -> Callable[[Any], _Model]:
