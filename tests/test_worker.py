@@ -18,7 +18,7 @@ from attendee.sandbox.faults import FaultKind
 from attendee.store import claims, projects, tables
 from attendee.store.calendars import Calendar
 from attendee.store.database import Database
-from attendee.worker import Cap, Job, Worker
+from attendee.worker import Cap, Job, Worker, _Loop
 from tests.installation import Installation, installation, until
 
 _AT_ONCE = 32
@@ -162,6 +162,38 @@ async def test_a_cap_holds_over_all_workers(here: Installation) -> None:
         await until(lambda: len(watched.ended) == len(ids))
     assert sorted(watched.ended) == sorted(ids)
     assert most <= 3
+
+
+async def test_room_that_is_made_during_a_claim_is_not_missed(sqlite_url: str) -> None:
+    """Work may end between the look at who has their share and the claim without them: the loop asks again at once."""
+
+    class Meanwhile(Database):
+        is_claiming = False
+
+        @asynccontextmanager
+        async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+            if self.is_claiming:
+                goes_on.set()
+                await until(lambda: ended)
+            async with super().transaction() as tx:
+                yield tx
+
+    goes_on, ended = asyncio.Event(), list[str]()
+
+    async def work(row: Row[Any]) -> None:
+        await goes_on.wait()
+        ended.append(row.id)
+
+    async with installation(sqlite_url) as here:
+        await _tenant(here, "acme", calendars=2, hang=False)
+        database = Meanwhile(sqlite_url)
+        job = Job(tables.calendars, (("project_id", "client_id"),), work, at_once=2)
+        loop = _Loop(job, database=database, clock=here.clock)
+        await loop._claim()
+        database.is_claiming = True
+        await loop._claim()
+        assert loop._changed.is_set()
+        await database.close()
 
 
 async def test_rows_that_are_for_others_are_left_to_them(here: Installation) -> None:

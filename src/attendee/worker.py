@@ -180,7 +180,7 @@ class _Loop:
     async def _claim(self) -> float:
         """Claims and starts what is due and has room; how many seconds to wait before asking again."""
         free = self.job.at_once - len(self._running)
-        # Set before anything is awaited: work that ends in the meantime makes room too.
+        # Set before anything is awaited, here and below: work that ends in the meantime makes room too.
         self._is_waiting_for_room = free <= 0
         if self._is_waiting_for_room:
             return _LONGEST_SLEEP
@@ -200,11 +200,12 @@ class _Loop:
                     if few <= count < share:
                         full[narrowest].append(values)
         now = self._clock()
+        self._is_waiting_for_room = any(full.values())
         async with self._database.transaction() as tx:
             if self.job.cap is not None:
                 await claims.claim_alone(tx, self.job.table)
                 limit = await _capped(tx, self.job.cap, full, limit=limit, now=now)
-            self._is_waiting_for_room = any(full.values())
+            self._is_waiting_for_room |= any(full.values())
             rows = await claims.claim_due(
                 tx, self.job.table, now=now, limit=limit, excluding=full, among=self.job.among
             )
