@@ -32,7 +32,7 @@ check: $(installed) ## Lint, check the format, the types and the import rules.
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-bench: $(installed) ## Measure the budgets, in some minutes (ONLY="quiet idle": only those; JSON=FILE: write them there too).
+bench: $(installed) ## Measure the budgets, in some minutes (ONLY="quiet idle": only those, or curves; JSON=FILE: keep them there).
 	@tests/install-postgresql
 	@.venv/bin/python -m bench $(ONLY) $(if $(JSON),--json $(JSON))
 

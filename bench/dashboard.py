@@ -133,7 +133,7 @@ async def _fill(database: Database, project_id: ProjectId) -> dict[str, str]:
     sample["delivery"] = await _insert(database, deliveries, _deliveries(ids, sample, made.id, project_id, now))
     attempt = {"delivery_id": sample["delivery"], "started_at": now, "milliseconds": 90, "status": 200}
     await _insert(database, delivery_attempts, iter([attempt]))
-    await _analyse(database)
+    await analyse(database)
     return sample
 
 
@@ -252,7 +252,7 @@ async def _insert(database: Database, table: Table, rows: Iterator[dict[str, Any
     return first
 
 
-async def _analyse(database: Database) -> None:
+async def analyse(database: Database) -> None:
     """Tells PostgreSQL how large its tables are, as it finds out by itself after a while."""
     async with database.engine.connect() as connection:
         isolated = await connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -5,6 +5,7 @@ listing gets `--events` events. Under /bench it tells what it was asked.
 """
 
 import argparse
+import re
 import time
 from datetime import timedelta
 from typing import Any
@@ -17,13 +18,23 @@ from attendee.clock import written
 from bench.loopback import Request, listen
 
 _TOKEN = orjson.dumps({"access_token": "ya29.bench", "expires_in": 3599, "token_type": "Bearer"})
+# As many events as Google gives at once, and as many hours as lie in the window that is synced.
+_PAGE = 1_000
+_HOURS = 600
 
 
 class FakePlatform:
     """Answers what a sync and a push channel ask."""
 
     def __init__(self, *, events: int, changes: bool) -> None:
-        self._listing = _page([_event(number, "Weekly planning") for number in range(events)])
+        starts = range(0, max(1, events), _PAGE)
+        self._listing = [
+            _page(
+                [_event(number, "Weekly planning") for number in range(start, min(start + _PAGE, events))],
+                next_page=page if page < len(starts) else None,
+            )
+            for page, start in enumerate(starts, start=1)
+        ]
         self._quiet = _page([])
         self._changes = changes
         self._syncs = 0
@@ -34,7 +45,8 @@ class FakePlatform:
         path, _, query = request.target.partition("?")
         match request.method, path.rsplit("/", 1)[-1]:
             case "GET", "events":
-                return self._answer_sync(uses_cursor="syncToken=" in query)
+                page = re.search(r"pageToken=page(\d+)", query)
+                return self._listing[int(page[1])] if page else self._answer_sync(uses_cursor="syncToken=" in query)
             case "POST", "token":
                 return _TOKEN
             case "POST", "watch":
@@ -53,7 +65,7 @@ class FakePlatform:
             self._first_at = self._last_at
         self._syncs += 1
         if not uses_cursor:
-            return self._listing
+            return self._listing[0]
         if not self._changes:
             return self._quiet
         return _page([_event(0, f"Weekly planning, version {self._syncs}")])
@@ -66,15 +78,16 @@ class FakePlatform:
         )
 
 
-def _page(items: list[dict[str, Any]]) -> bytes:
+def _page(items: list[dict[str, Any]], *, next_page: int | None = None) -> bytes:
+    """The last page of an answer, unless another follows."""
+    more = {"nextPageToken": f"page{next_page}"} if next_page else {"nextSyncToken": "CPDAlvWDx70CEPDAlvWDx70CGAU="}
     return orjson.dumps(
-        {"kind": "calendar#events", "summary": "someone@example.com", "timeZone": "UTC", "items": items}
-        | {"nextSyncToken": "CPDAlvWDx70CEPDAlvWDx70CGAU="}
+        {"kind": "calendar#events", "summary": "someone@example.com", "timeZone": "UTC", "items": items} | more
     )
 
 
 def _event(number: int, title: str) -> dict[str, Any]:
-    start = clock.now().replace(minute=0, second=0, microsecond=0) + timedelta(days=1, hours=number)
+    start = clock.now().replace(minute=0, second=0, microsecond=0) + timedelta(days=1, hours=number % _HOURS)
     return {
         "kind": "calendar#event",
         "etag": '"3181161784712000"',

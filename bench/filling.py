@@ -75,9 +75,12 @@ async def add_calendars(
             await tx.execute(insert(calendars), rows[first : first + _ROWS_A_STATEMENT])
 
 
-async def make_all_due(database: Database) -> None:
+async def make_all_due(database: Database, *, at_most: int | None = None) -> None:
+    """Makes all calendars due, or as many as `at_most`."""
+    some = select(calendars.c.id).order_by(calendars.c.id).limit(at_most)
     async with database.transaction() as tx:
-        await tx.execute(update(calendars).values(due_at=clock.now()))
+        made_due = update(calendars).values(due_at=clock.now())
+        await tx.execute(made_due if at_most is None else made_due.where(calendars.c.id.in_(some)))
         wake_after_commit(tx, calendars.name)
 
 

@@ -81,15 +81,17 @@ def _judged(kind: str, rounds: list[Round], floors: list[dict[str, float]]) -> l
     ]
 
 
-async def sync_all(database: Database, platform: Platform, processes: list[Process]) -> Round:
-    """Makes every calendar due, and comes back when all have been synced.
+async def sync_all(
+    database: Database, platform: Platform, processes: list[Process], *, at_most: int | None = None
+) -> Round:
+    """Makes every calendar due, or as many as `at_most`, and comes back when those have been synced.
 
     The clock runs from the first request that the platform sees to the last, so that it doesn't matter how soon the
     processes notice: on SQLite nobody tells them.
     """
     await platform.forget()
     cpu_began = sum(one.cpu_seconds() for one in processes)
-    await make_all_due(database)
+    await make_all_due(database, at_most=at_most)
     await until(partial(are_settled, database), seconds=_ROUND_SECONDS, what="syncing all calendars")
     # What remains to be done after the last of them, such as asking for more work, belongs to it.
     await asyncio.sleep(0.2)

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich import box
@@ -92,6 +92,20 @@ class Result:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One figure against another. `name` is that of its picture; `points` are those of each series, in order."""
+
+    name: str
+    title: str
+    along: str
+    unit: str
+    points: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+    def add(self, series: str, at: float, value: float) -> None:
+        self.points.setdefault(series, []).append((at, value))
+
+
 def print_table(console: Console, results: Sequence[Result]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("budget", "on"):
@@ -102,30 +116,38 @@ def print_table(console: Console, results: Sequence[Result]) -> None:
         table.add_row(
             one.what,
             one.database,
-            f"{_number(one.ours.median)} {one.unit}",
-            f"{_number(one.ours.least)}-{_number(one.ours.most)}",
-            _number(one.floor),
-            _number(one.ratio),
+            f"{number(one.ours.median)} {one.unit}",
+            f"{number(one.ours.least)}-{number(one.ours.most)}",
+            number(one.floor),
+            number(one.ratio),
             _written_target(one) or "",
             {None: "", True: "[green]yes[/]", False: "[bold red]NO[/]"}[one.is_met],
-            _number(one.wall_seconds),
-            _number(one.cpu_seconds),
+            number(one.wall_seconds),
+            number(one.cpu_seconds),
         )
     console.print(table)
+
+
+def print_curves(console: Console, curves: Sequence[Curve]) -> None:
+    for curve in curves:
+        console.print(f"{curve.title}, {curve.unit} by {curve.along}", highlight=False)
+        for series, points in curve.points.items():
+            told = ", ".join(f"{at:,.0f}: {number(value)}" for at, value in points)
+            console.print(f"  {series}: {told}", highlight=False)
 
 
 def _written_target(one: Result) -> str | None:
     match one.target:
         case AtMost(limit, of_floor=True):
-            return f"≤ {_number(limit)} × floor"
+            return f"≤ {number(limit)} × floor"
         case AtMost(limit):
-            return f"≤ {_number(limit)} {one.unit}"
+            return f"≤ {number(limit)} {one.unit}"
         case AtLeast(limit):
-            return f"≥ {_number(limit)} {one.unit}"
+            return f"≥ {number(limit)} {one.unit}"
     return None
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Three digits that matter."""
     if value is None:
         return ""

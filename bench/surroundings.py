@@ -143,7 +143,13 @@ class Surroundings:
 
     @contextmanager
     def attendee(
-        self, command: str, database: "BenchDatabase", platform_address: str, **settings: str
+        self,
+        command: str,
+        database: "BenchDatabase",
+        platform_address: str,
+        *,
+        options: Sequence[str] = (),
+        **settings: str,
     ) -> Generator[Process]:
         """`attendee serve` or `attendee worker`, up; `settings` are variables without their prefix, in lower case."""
         environment = {
@@ -159,22 +165,24 @@ class Surroundings:
             "log_level": "warning",
         } | settings
         with self._running(
-            [sys.executable, "-m", "attendee", command],
+            [sys.executable, "-m", "attendee", command, *options],
             {f"ATTENDEE_{name.upper()}": value for name, value in environment.items()},
         ) as process:
             yield process
 
     async def bare_request(self, platform: Platform) -> dict[str, float]:
-        """`seconds` and `cpu_seconds` of a sync's request with nothing around it, made by a process of its own."""
+        """`seconds` and `cpu_seconds` of a sync's request with nothing around it."""
+        return await self.bare("bare_requests", platform.address)
+
+    async def bare(self, module: str, *arguments: str) -> dict[str, float]:
+        """What a module of ours that measures a floor prints, run as a process of its own."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "bench.bare_requests",
-            platform.address,
-            cwd=_REPOSITORY,
-            stdout=asyncio.subprocess.PIPE,
+            sys.executable, "-m", f"bench.{module}", *arguments, cwd=_REPOSITORY, stdout=asyncio.subprocess.PIPE
         )
         output, _ = await process.communicate()
+        if process.returncode:
+            message = f"bench.{module} has failed"
+            raise RuntimeError(message)
         measured: dict[str, float] = orjson.loads(output)
         return measured
 
@@ -222,11 +230,14 @@ class BenchDatabase:
     database: Database
 
 
-async def until(is_so: Callable[[], Any], *, seconds: float, what: str) -> None:
-    """Comes back once the awaitable that `is_so` makes is true. Raises TimeoutError that says `what` was waited for."""
+async def until(is_so: Callable[[], Any], *, seconds: float, what: str, every: float = 0.1) -> None:
+    """Comes back once the awaitable that `is_so` makes is true, asked `every` so many seconds.
+
+    Raises TimeoutError that says `what` was waited for.
+    """
     ends = time.monotonic() + seconds
     while not await is_so():
         if time.monotonic() > ends:
             message = f"{what} did not happen within {seconds:.0f} seconds"
             raise TimeoutError(message)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(every)

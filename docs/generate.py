@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import typer
 
 from attendee.api import openapi
 from attendee.cli import app
 from attendee.settings import Settings
+from bench import report
 
 _HERE = Path(__file__).parent
 _MADE = "<!-- Written by `make reference`. -->\n"
@@ -16,7 +18,10 @@ _MADE = "<!-- Written by `make reference`. -->\n"
 
 def pages() -> dict[Path, str]:
     """Every generated file and what belongs into it."""
+    measured = orjson.loads((_HERE / "performance.json").read_bytes())
     return {
+        _HERE / "performance.md": report.page(measured),
+        **{_HERE / "images" / name: picture for name, picture in report.pictures(measured).items()},
         _HERE / "openapi.json": openapi.text(),
         _HERE / "reference" / "rest.md": rest(openapi.document()),
         _HERE / "reference" / "command-line.md": command_line(),
