@@ -2,7 +2,7 @@ PYTHON ?= python3
 installed := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos soak check links docs reference lock migration clean
+.PHONY: help demo run test chaos soak check bench links docs reference lock migration clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
