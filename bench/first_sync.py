@@ -14,9 +14,9 @@ from bench.quiet import Round
 from bench.results import AtMost, Figure, Result
 from bench.surroundings import BOTH, Platform, Process, Surroundings, until
 
-_CALENDARS = 300
+_CALENDARS = 150
 _EVENTS = 100
-_ROUNDS = 4
+_ROUNDS = 3
 _ROUND_SECONDS = 120
 
 
