@@ -16,7 +16,7 @@ run: $(installed) ## Run the service with the settings in .env.
 test: $(installed) ## Run the tests, on SQLite and on a PostgreSQL of their own.
 	@tests/install-postgresql
 	@tests/install-chromium
-	@.venv/bin/pytest -n 2 --dist loadgroup
+	@.venv/bin/pytest -n 3 --dist loadgroup
 
 chaos: $(installed) ## Kill processes at random for two minutes and look for broken promises (SEED=, SECONDS=, CALENDARS=).
 	@tests/install-postgresql
