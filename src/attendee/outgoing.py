@@ -6,12 +6,13 @@ import ipaddress
 import math
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import aiohttp
 
@@ -71,6 +72,14 @@ def is_public(address: str) -> bool:
     if not parsed.is_global or parsed.is_multicast:
         return False
     return not any(parsed in network for network in _REFUSED_NETWORKS)
+
+
+def hushed(text: str, secrets: Iterable[str]) -> str:
+    """What somebody has answered, without the secrets that were sent to them: as they are, or as in a form or path."""
+    for secret in filter(None, secrets):
+        for form in (secret, quote_plus(secret), quote(secret, safe="")):
+            text = text.replace(form, "***")
+    return text
 
 
 def asked_to_wait(headers: Mapping[str, str]) -> timedelta | None:

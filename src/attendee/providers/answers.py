@@ -16,7 +16,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from attendee.outgoing import asked_to_wait
+from attendee.outgoing import asked_to_wait, hushed
 from attendee.providers.port import ProviderDown, UnexpectedAnswer
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -237,7 +237,4 @@ def fingerprint(item: dict[str, Any], *derived: object) -> str:
 
 def quoted(text: object, *, secrets: Iterable[str] = ()) -> str:
     """A platform's own words for one of our messages: one short line, without the secrets that it may have echoed."""
-    line = " ".join(parse_text(text).split())
-    for secret in secrets:
-        line = line.replace(secret, "***") if secret else line
-    return line[:_QUOTED_LENGTH]
+    return hushed(" ".join(parse_text(text).split()), secrets)[:_QUOTED_LENGTH]

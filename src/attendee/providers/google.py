@@ -4,7 +4,7 @@ Documentation: developers.google.com/workspace/calendar/api and developers.googl
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -100,9 +100,10 @@ class GoogleCalendar:
         }
         answer = await self._fetch("POST", URL(self._token_url), data=form)
         body = decode_token_answer(answer, platform="Google")
+        secrets = (credentials.refresh_token, credentials.client_secret)
         if answer.status != 200 or body.get("error") is not None:
-            raise token_error(answer, body, secrets=(credentials.refresh_token, credentials.client_secret))
-        return _parse_tokens(body, now=now)
+            raise token_error(answer, body, secrets=secrets)
+        return _parse_tokens(body, secrets=secrets, now=now)
 
     def first_position(self, *, calendar: str | None, cursor: str | None, window: Window, told: bool = False) -> str:
         """A listing of the window, or what has changed since the cursor, which is a sync token.
@@ -257,11 +258,11 @@ def _encoded(text: str) -> str:
     return quote(text, safe="")
 
 
-def _parse_tokens(body: dict[str, Any], *, now: datetime) -> Tokens:
+def _parse_tokens(body: dict[str, Any], *, secrets: Iterable[str], now: datetime) -> Tokens:
     access_token = parse_access_token(body, platform="Google")
     scope = body.get("scope")
     if isinstance(scope, str) and scope.strip() and not _READ_SCOPES.intersection(scope.split()):
-        raise scope_missing(f"(granted: {quoted(scope)})")
+        raise scope_missing(f"(granted: {quoted(scope, secrets=secrets)})")
     return Tokens(
         access_token=access_token,
         expires_at=now + parse_life(body.get("expires_in")),

@@ -129,12 +129,13 @@ class MicrosoftCalendar:
         }
         answer = await self._fetch("POST", URL(self._token_url), data=form)
         body = decode_token_answer(answer, platform="Microsoft")
+        secrets = (credentials.refresh_token, credentials.client_secret)
         if answer.status != 200 or body.get("error") is not None:
-            raise token_error(answer, body, secrets=(credentials.refresh_token, credentials.client_secret))
+            raise token_error(answer, body, secrets=secrets)
         access_token = parse_access_token(body, platform="Microsoft")
         scope = parse_text(body.get("scope"))
         if scope.strip() and not _covers_calendars(scope):
-            raise scope_missing(f"(granted: {quoted(scope)})")
+            raise scope_missing(f"(granted: {quoted(scope, secrets=secrets)})")
         return Tokens(
             access_token=access_token,
             expires_at=now + parse_life(body.get("expires_in")),

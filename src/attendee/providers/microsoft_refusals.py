@@ -267,7 +267,7 @@ def graph_error(answer: Answer, *, calendar: str | None, secrets: Iterable[str])
     refusal = parse_refusal(answer)
     words = [str(answer.status), *(quoted(word, secrets=secrets) for word in (refusal.code, refusal.message))]
     if refusal.request_id:
-        words.append(f"request {quoted(refusal.request_id)}")
+        words.append(f"request {quoted(refusal.request_id, secrets=secrets)}")
     told = f"({': '.join(word for word in words if word)})"
     if answer.status == 429 or refusal.codes & _THROTTLED:
         # Limits are counted for each mailbox; that of a whole app is so far above them that its word can't be told.

@@ -1,7 +1,7 @@
 """A fleet of the operator's own, told over HTTP: POST, DELETE, and POST .../leave, signed as webhooks are."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import aiohttp
@@ -10,7 +10,7 @@ import orjson
 from attendee.bots.runners.port import Done, Order, Placed, Refused, Taken, Trouble
 from attendee.clock import Clock
 from attendee.model import LaunchId, ProjectId
-from attendee.outgoing import asked_to_wait
+from attendee.outgoing import asked_to_wait, hushed
 from attendee.signing import signature_headers
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
@@ -39,7 +39,9 @@ class HttpRunner:
     async def stage(self, order: Order) -> Taken | Refused | Trouble:
         body = orjson.dumps(order.body).decode()
         once = {"Idempotency-Key": order.id}
-        answer = await self._ask("POST", "/bots", body, order.id, project_id=order.project_id, headers=once)
+        answer = await self._ask(
+            "POST", "/bots", body, order.id, project_id=order.project_id, headers=once, token=order.body["report_token"]
+        )
         if isinstance(answer, Trouble):
             return answer
         if answer.status < 300:
@@ -67,22 +69,28 @@ class HttpRunner:
         *,
         project_id: ProjectId,
         headers: Mapping[str, str],
+        token: str = "",
     ) -> "Answer | Trouble":
         secrets = await self.secrets_of(project_id)
         signed = signature_headers(body, message_id=launch_id, secrets=secrets, now=self.clock())
         sent = {**signed, **headers, "Content-Type": "application/json", "User-Agent": "attendee"}
         if self.key is not None:
             sent["Authorization"] = f"Bearer {self.key}"
-        return await asked(self.http, method, self.url + path, data=body.encode(), headers=sent)
+        hidden = (self.key or "", token)
+        return await asked(self.http, method, self.url + path, data=body.encode(), headers=sent, secrets=hidden)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered: its status, the whole body, and how long it wants to be left alone."""
+    """What a server answered: its status, the whole body, and how long it wants to be left alone.
+
+    An answer may repeat what it was sent: `secrets` are not to be told.
+    """
 
     status: int
     body: bytes
     retry_after: timedelta | None
+    secrets: Iterable[str] = field(repr=False)
 
     @property
     def is_final(self) -> bool:
@@ -92,22 +100,28 @@ class Answer:
     @property
     def told(self) -> str:
         """The answer in a line for people."""
-        text = self.body.decode("utf-8", "replace").replace("\x00", "").strip()[:_ANSWER_CHARACTERS]
-        return f"{self.status} {text}".strip()
+        text = self.body.decode("utf-8", "replace").replace("\x00", "").strip()
+        return f"{self.status} {hushed(text, self.secrets)[:_ANSWER_CHARACTERS]}".strip()
 
     def trouble(self) -> Trouble:
         return Trouble(f"It answered {self.told}", self.retry_after)
 
 
 async def asked(
-    http: aiohttp.ClientSession, method: str, url: str, *, data: bytes | None, headers: dict[str, str]
+    http: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    *,
+    data: bytes | None,
+    headers: dict[str, str],
+    secrets: Iterable[str],
 ) -> Answer | Trouble:
     """One request to an address of the operator's. Redirects are not followed: an order goes where it was sent."""
     try:
         async with http.request(
             method, url, data=data, headers=headers, allow_redirects=False, timeout=_TIMEOUT
         ) as response:
-            return Answer(response.status, await response.read(), asked_to_wait(response.headers))
+            return Answer(response.status, await response.read(), asked_to_wait(response.headers), secrets)
     except TimeoutError:
         return Trouble(f"It did not answer within {_TIMEOUT.total:.0f} seconds.")
     except aiohttp.ClientConnectorError as failure:
