@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import asyncpg
 import pytest
+import structlog
 
 from attendee.store.account_tables import users
 from attendee.store.database import migrate
@@ -55,8 +56,12 @@ class InternetRefused(Exception):
 
 
 def pytest_configure() -> None:
-    """Closes the way to the internet for the whole process, and takes SIGTERM as Ctrl-C so that fixtures end."""
+    """Closes the way to the internet for the whole process, and takes SIGTERM as Ctrl-C so that fixtures end.
+
+    What is logged has plain tracebacks: to print the values of all variables takes longer than most tests.
+    """
     sys.addaudithook(_refuse_the_internet)
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
