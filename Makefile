@@ -2,7 +2,7 @@ PYTHON ?= python3
 installed := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test chaos soak check bench links docs reference lock migration clean
+.PHONY: help demo run test fuzz chaos soak check bench links docs reference lock migration clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ check: $(installed) ## Lint, check the format, the types and the import rules.
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+fuzz: $(installed) ## Send strange requests to every route of the API, many more than `make test` does (FUZZ= for each route).
+	@FUZZ="$(or $(FUZZ),500)" .venv/bin/pytest -n 2 tests/api/test_contract.py
 
 bench: $(installed) ## Measure the budgets, in some minutes (ONLY="quiet idle": only those, or curves; JSON=FILE: keep them there).
 	@tests/install-postgresql

@@ -59,7 +59,7 @@ _READ_ONLY = "{} is read-only for a bot with a calendar_event_id: it follows the
     "",
     status_code=201,
     response_model=schemas.Bot,
-    responses=declared(400, 413, 429),
+    responses=declared(400, 429),
     openapi_extra=documented(schemas.NewBot),
 )
 async def create_bot(
@@ -154,7 +154,7 @@ async def read_bot(reader: Reading, bot_id: str) -> Response:
 @router.patch(
     "/{bot_id}",
     response_model=schemas.Bot,
-    responses=declared(400, 404, 413),
+    responses=declared(400, 404),
     openapi_extra=documented(schemas.BotChange),
 )
 async def change_bot(

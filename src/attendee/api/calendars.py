@@ -34,7 +34,7 @@ _LISTING = Listing(
     "",
     status_code=201,
     response_model=schemas.Calendar,
-    responses=declared(400, 413, 429),
+    responses=declared(400, 429),
     openapi_extra=documented(schemas.NewCalendar),
 )
 async def create_calendar(
@@ -87,7 +87,7 @@ async def read_calendar(reader: Reading, calendar_id: str) -> Response:
 @router.patch(
     "/{calendar_id}",
     response_model=schemas.Calendar,
-    responses=declared(400, 404, 413),
+    responses=declared(400, 404),
     openapi_extra=documented(schemas.CalendarChange),
 )
 async def change_calendar(

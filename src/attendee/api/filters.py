@@ -11,8 +11,13 @@ from attendee.api.problems import BadParameter
 from attendee.api.times import EXPECTED, parse_time
 
 TextParameter = Annotated[str | None, Query()]
+_INSTANT_OR_EMPTY = [{"type": "string", "format": "date-time"}, {"type": "string", "maxLength": 0}]
 TimeParameter = Annotated[
-    str | None, Query(description=f"{EXPECTED[0].upper()}{EXPECTED[1:]}.", json_schema_extra={"format": "date-time"})
+    str | None,
+    Query(
+        description=f"{EXPECTED[0].upper()}{EXPECTED[1:]}. An empty one filters nothing.",
+        json_schema_extra={"anyOf": _INSTANT_OR_EMPTY},
+    ),
 ]
 
 _State = TypeVar("_State", bound=StrEnum)

@@ -27,7 +27,18 @@ _LONGEST_TOKEN = 10_000
 _RENEW_NOW = "reauthorizationRequired"
 _REMOVED = "subscriptionRemoved"
 
-_RESPONSES = declared(400, 413, with_key=False)
+_RESPONSES = declared(400, with_key=False)
+_HANDSHAKE: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "validationToken",
+            "in": "query",
+            "required": False,
+            "description": "Of the handshake; the answer repeats it.",
+            "schema": {"type": "string"},
+        }
+    ]
+}
 
 
 @router.post("/google_calendar", response_class=Response, responses=_RESPONSES, openapi_extra=WITHOUT_KEY)
@@ -42,13 +53,23 @@ async def google_calendar(service: ServiceOf, request: Request) -> Response:
     return Response()
 
 
-@router.get("/microsoft_calendar", response_class=PlainTextResponse, include_in_schema=False)
+@router.get(
+    "/microsoft_calendar",
+    response_class=PlainTextResponse,
+    responses=declared(with_key=False),
+    openapi_extra=_HANDSHAKE | WITHOUT_KEY,
+)
 async def microsoft_handshake(request: Request) -> Response:
     """Some notes of Microsoft's show the handshake as a GET."""
     return _echoed(request.query_params.get("validationToken", ""))
 
 
-@router.post("/microsoft_calendar", response_class=PlainTextResponse, responses=_RESPONSES, openapi_extra=WITHOUT_KEY)
+@router.post(
+    "/microsoft_calendar",
+    response_class=PlainTextResponse,
+    responses=_RESPONSES | {202: {"description": "Taken in; a handshake is answered with 200"}},
+    openapi_extra=_HANDSHAKE | WITHOUT_KEY,
+)
 async def microsoft_calendar(service: ServiceOf, request: Request) -> Response:
     """Messages of Microsoft subscriptions, or the handshake that opens one. Each item is trusted by its own secret."""
     token = request.query_params.get("validationToken")

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from attendee import metrics
 from attendee.api import schemas
-from attendee.api.problems import WITHOUT_KEY, JsonAnswer
+from attendee.api.problems import WITHOUT_KEY, JsonAnswer, declared
 from attendee.api.service import ServiceOf
 from attendee.clock import Clock
 from attendee.store import measures
@@ -44,7 +44,7 @@ def _assets() -> Path:
     return Path(str(files("fastapi_offline"))) / "static"
 
 
-@router.get("/healthz", response_model=schemas.Health, openapi_extra=WITHOUT_KEY)
+@router.get("/healthz", response_model=schemas.Health, responses=declared(with_key=False), openapi_extra=WITHOUT_KEY)
 async def healthz() -> Response:
     """The process is up."""
     return JsonAnswer({"status": "ok"})
@@ -53,7 +53,7 @@ async def healthz() -> Response:
 @router.get(
     "/readyz",
     response_model=schemas.Readiness,
-    responses={503: {"model": schemas.Readiness, "description": "Not ready, and why"}},
+    responses=declared(with_key=False) | {503: {"model": schemas.Readiness, "description": "Not ready, and why"}},
     openapi_extra=WITHOUT_KEY,
 )
 async def readyz(service: ServiceOf) -> Response:
@@ -71,7 +71,7 @@ async def readyz(service: ServiceOf) -> Response:
     return JsonAnswer({"status": "ready", "problem": None, "installation": name})
 
 
-@router.get("/metrics", response_class=PlainTextResponse, openapi_extra=WITHOUT_KEY)
+@router.get("/metrics", response_class=PlainTextResponse, responses=declared(with_key=False), openapi_extra=WITHOUT_KEY)
 async def read_metrics(service: ServiceOf) -> Response:
     """What this process has done and how the database is, for Prometheus."""
     return await _scraped(service.database, service.clock)

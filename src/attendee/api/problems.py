@@ -143,9 +143,13 @@ _DECLARED: dict[int, tuple[str, dict[str, Any]]] = {
         },
     ),
     413: ("The body is too large", _DETAIL),
+    414: ("The address is too long", _DETAIL),
     429: ("The project has sent more POSTs than it may in a minute; `Retry-After` says when it may again", _DETAIL),
+    431: ("The headers are too long", _DETAIL),
     500: ("Our own fault", {"$ref": "#/components/schemas/Failure"}),
 }
+# What has nothing to do with the route: its request was too large in some way, or we are broken.
+_ALWAYS = {413, 414, 431, 500}
 PROBLEM_SCHEMAS: dict[str, Any] = {
     "Detail": {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}},
     "Error": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
@@ -167,8 +171,8 @@ WITHOUT_KEY: dict[str, Any] = {"security": []}
 
 
 def declared(*statuses: int, with_key: bool = True) -> dict[int | str, dict[str, Any]]:
-    """The problems of a route, for the OpenAPI document: 500 always, and 401 where it takes a key."""
-    usual = {401, 500} if with_key else {500}
+    """The problems of a route, for the OpenAPI document: those of every request, and 401 where it takes a key."""
+    usual = {*_ALWAYS, 401} if with_key else _ALWAYS
     return {
         status: {
             "description": _DECLARED[status][0],

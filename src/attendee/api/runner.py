@@ -61,7 +61,7 @@ def _check(bot: Bot | None, token: str) -> Bot:
 @router.post(
     "/bots/{bot_id}/events",
     response_model=schemas.Reported,
-    responses=declared(400, 404, 409, 413),
+    responses=declared(400, 404, 409),
     openapi_extra=documented(schemas.BotReport) | _WITH_TOKEN,
 )
 async def report(
@@ -102,7 +102,7 @@ async def _take_in(service: Service, bot_id: str, token: str, body: schemas.BotR
 @router.post(
     "/remote/{bot_id}/{token}",
     response_class=Response,
-    responses=declared(400, 404, 413),
+    responses=declared(400, 404),
     openapi_extra=documented(schemas.RemoteWebhook) | WITHOUT_KEY,
 )
 async def remote_webhook(

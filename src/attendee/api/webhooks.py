@@ -41,7 +41,7 @@ _DELIVERIES = Listing(
     "",
     status_code=201,
     response_model=schemas.WebhookWithSecret,
-    responses=declared(400, 413, 429),
+    responses=declared(400, 429),
     openapi_extra=documented(schemas.NewWebhook),
 )
 async def create_webhook(
@@ -76,7 +76,7 @@ async def read_webhook(reader: Reading, webhook_id: str) -> Response:
 @router.patch(
     "/{webhook_id}",
     response_model=schemas.Webhook,
-    responses=declared(400, 404, 413),
+    responses=declared(400, 404),
     openapi_extra=documented(schemas.WebhookChange),
 )
 async def change_webhook(
@@ -142,7 +142,7 @@ async def list_deliveries(
     "/redeliver_failed",
     status_code=202,
     response_model=schemas.Redelivered,
-    responses=declared(400, 413, 429),
+    responses=declared(400, 429),
     openapi_extra=documented(schemas.RedeliveryOfFailed),
 )
 async def redeliver_failed(
