@@ -32,8 +32,8 @@ check: $(installed) ## Lint, check the format, the types and the import rules.
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-fuzz: $(installed) ## Send strange requests to every route of the API, many more than `make test` does (FUZZ= for each route).
-	@FUZZ="$(or $(FUZZ),500)" .venv/bin/pytest -n 2 tests/api/test_contract.py
+fuzz: $(installed) ## Send strange requests to every route, many more than `make test` does (FUZZ= for each).
+	@FUZZ="$(or $(FUZZ),500)" .venv/bin/pytest -n 2 tests/api/test_contract.py tests/test_fuzz.py
 
 bench: $(installed) ## Measure the budgets, in some minutes (ONLY="quiet idle": only those, or curves; JSON=FILE: keep them there).
 	@tests/install-postgresql
