@@ -24,7 +24,7 @@ from attendee.store import tables
 from attendee.store.limits import Limits
 from tests.api.serving import NOON, Served, served
 
-_EXAMPLES = int(os.environ.get("FUZZ") or 4)
+_EXAMPLES = int(os.environ.get("FUZZ") or 2)
 
 # What makes sense as a body and still is refused, since no schema can say it: rules of more than one field, which link
 # leads to a meeting, which name is taken, NUL characters, and the state that a bot is in.
