@@ -121,6 +121,7 @@ def test_every_page_with_lists_is_live() -> None:
         "account",
         "users",
         "projects",
+        "{project_id}",
         "members",
         "find",
         "new",

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
 from attendee.model import SyncOutcome, SyncReason
 from attendee.sandbox.faults import FaultKind, Place
@@ -124,13 +123,3 @@ async def test_the_daily_listing_is_told(here: Installation) -> None:
     await here.sync(calendar.id)
     row = (await history(here))[-1]
     assert (row.reason, row.outcome, row.listed) == (SyncReason.LISTING, SyncOutcome.UNCHANGED, True)
-
-
-async def test_history_is_kept_for_a_month(here: Installation) -> None:
-    """Older rows of a calendar go with its next one."""
-    calendar = await connected(here)
-    async with here.database.transaction() as tx:
-        await tx.execute(update(tables.syncs).values(started_at=START - timedelta(days=29)))
-    here.clock.advance(timedelta(days=1, minutes=1))
-    await here.sync(calendar.id)
-    assert [row.reason for row in await history(here)] == [SyncReason.LISTING]
