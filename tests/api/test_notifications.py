@@ -50,9 +50,10 @@ def _open(it: Pushing, email: str) -> OpenChannel:
 
 
 async def _woken(it: Pushing, ids: list[CalendarId]) -> list[CalendarId]:
-    """Those of the calendars that a push has brought forward to now."""
+    """Those of the calendars that a push has made due now, if their turn had not come by itself."""
     calendars = [await it.here.calendar(id) for id in ids]
-    return [one.id for one in calendars if one.looks_after_push == 0 and one.due_at == it.here.clock()]
+    now = it.here.clock()
+    return [one.id for one in calendars if one.looks_after_push == 0 and one.due_at is not None and one.due_at <= now]
 
 
 def _google_message(channel: OpenChannel, **changed: str | None) -> dict[str, str]:
