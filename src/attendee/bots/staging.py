@@ -5,7 +5,6 @@ until the runner has answered, whoever crashes in between.
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ import orjson
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from attendee.backoff import grown
 from attendee.bots import reports, steps
 from attendee.bots.following import due_at
 from attendee.bots.launch import NO_SHOW_AFTER
@@ -37,7 +37,6 @@ _FIRST_RETRY = timedelta(seconds=1)
 # A bot that is to join is tried often to the end; the rest can wait.
 _LONGEST_STAGE_RETRY = timedelta(seconds=15)
 _LONGEST_RETRY = timedelta(minutes=5)
-_JITTER = 0.2
 
 _Outcome = TypeVar("_Outcome")
 
@@ -224,5 +223,4 @@ async def _answer(call: Awaitable[_Outcome]) -> _Outcome | Trouble:
 
 def retry_delay(attempts: int, *, longest: timedelta) -> timedelta:
     """How long to wait after so many tries in a row, jittered."""
-    grown: timedelta = min(_FIRST_RETRY * 2 ** min(attempts - 1, 16), longest)
-    return grown * (1 + _JITTER * (2 * random.random() - 1))  # noqa: S311  # spreads load, guards nothing
+    return grown(_FIRST_RETRY, tries=attempts, longest=longest)

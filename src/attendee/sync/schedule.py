@@ -5,10 +5,11 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from attendee.backoff import grown
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_RETRY = timedelta(seconds=5)
 _LONGEST_RETRY = timedelta(hours=1)
-_JITTER = 0.2
 # A listing at least every 24 h; an hour is left for the spread of polls and for a retry.
 _LONGEST_BETWEEN_LISTINGS = timedelta(hours=23)
 _SHORTEST_BETWEEN_LISTINGS = timedelta(hours=19)
@@ -81,5 +82,4 @@ def next_listing(*, unasked: int, now: datetime) -> datetime:
 
 def retry_delay(failures: int) -> timedelta:
     """How long to wait after so many failures in a row: seconds at first, growing to an hour, jittered."""
-    grown: timedelta = min(_FIRST_RETRY * 2 ** min(failures - 1, 20), _LONGEST_RETRY)
-    return grown * (1 + _JITTER * (2 * random.random() - 1))  # noqa: S311  # spreads load, guards nothing
+    return grown(_FIRST_RETRY, tries=failures, longest=_LONGEST_RETRY)

@@ -1,6 +1,5 @@
 """One attempt at a delivery: sign, post, keep what came of it."""
 
-import random
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,6 +8,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee import metrics
+from attendee.backoff import jittered
 from attendee.clock import Clock
 from attendee.model import DeliveryState, PauseReason, SubscriptionId
 from attendee.outgoing import Answered, Outgoing, Unanswered
@@ -26,7 +26,6 @@ _DELAYS = (
     *(timedelta(minutes=minutes) for minutes in (5, 15, 60)),
     *(timedelta(hours=hours) for hours in (3, 6, 12, 14)),
 )
-_JITTER = 0.2
 # By what deliveries share the places in flight: a receiver of a project, the project, a host that many projects use.
 RECEIVERS = (("project_id", "host"), ("project_id",), ("host",))
 # The receiver's word that it will never take anything again.
@@ -39,7 +38,7 @@ def retry_delay(attempts: int) -> timedelta | None:
     """How long to wait after so many attempts, jittered; None when enough has been tried."""
     if attempts > len(_DELAYS):
         return None
-    return _DELAYS[attempts - 1] * (1 + _JITTER * (2 * random.random() - 1))  # noqa: S311  # spreads load, guards nothing
+    return jittered(_DELAYS[attempts - 1])
 
 
 @dataclass(frozen=True, slots=True)
