@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Message
 
 from attendee.api.middleware import EveryRequest
-from attendee.bots.launch import token_hash
 from attendee.dashboard.app import beside, create_dashboard
 from attendee.dashboard.routes import ROUTES
 from attendee.dashboard.visits import Action
 from attendee.model import BotState
 from attendee.store import bots, sessions, users
 from attendee.store.bots import NewBot
+from attendee.store.columns import token_hash
 from tests.api.serving import new_app
 from tests.installation import Installation, installation
 

@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from attendee.bots.launch import token_hash
 from attendee.model import BotId, BotState, LaunchId, Trigger
 from attendee.store import bots, launches, subscriptions, tables
+from attendee.store.columns import token_hash
 from attendee.store.subscriptions import NewSubscription
 from tests.api.serving import HEARTBEAT, LINK, NOON, Answer, Client, Served, served
 

@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 import pytest
 
-from attendee.bots.launch import token_hash
 from attendee.bots.reports import Impossible
 from attendee.bots.runners.port import Refused, Taken, Trouble
 from attendee.bots.schedule import ASKED_BEFORE, LaunchTimes
@@ -16,6 +15,7 @@ from attendee.model import BotEventType, BotId, BotState, LaunchState, Trigger
 from attendee.sandbox.world import Person
 from attendee.store import bots, claims, tables
 from attendee.store.bots import Bot, NewBot
+from attendee.store.columns import token_hash
 from tests.bots.crew import HEARTBEAT, LEAD, MEET, Crew, crew
 from tests.installation import START, Crash
 

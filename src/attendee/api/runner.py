@@ -12,12 +12,12 @@ from attendee.api.bodies import body_of, documented
 from attendee.api.problems import WITHOUT_KEY, BadFields, JsonAnswer, Unauthenticated, declared
 from attendee.api.service import Service, bearer
 from attendee.bots import reports
-from attendee.bots.launch import token_hash
 from attendee.bots.reports import HEARTBEAT, Impossible, Passed, Report
 from attendee.errors import NotFound
 from attendee.model import BotEventType, Trigger
 from attendee.store import bots, launches
 from attendee.store.bots import Bot
+from attendee.store.columns import token_hash
 
 router = APIRouter(prefix="/runner/v1", tags=["runners"])
 

@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -22,7 +21,7 @@ from attendee.errors import ClaimLost
 from attendee.model import BotState, LaunchId, LaunchState, new_id
 from attendee.store import bots, claims, events, launches, sync_state, tables
 from attendee.store.bots import Bot
-from attendee.store.columns import KeyRing
+from attendee.store.columns import KeyRing, token_hash
 from attendee.store.database import Database
 
 NO_RUNNER = "No bot runner is configured (ATTENDEE_BOT_RUNNER is none), so nothing could be sent to the meeting."
@@ -45,11 +44,6 @@ _TOO_LATE_TO_ASK = timedelta(seconds=20)
 # A bot whose time is found to be up this late was not given up in time because nobody worked, and perhaps listened.
 _FOUND_LATE = timedelta(seconds=1)
 _TOKEN_BYTES = 32
-
-
-def token_hash(token: str) -> str:
-    """How the token of a bot's reports is kept. It has 256 random bits, so it needs no salt."""
-    return sha256(token.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,11 @@ class SealedText(TypeDecorator[Sealed]):
         return None if value is None else Sealed(value)
 
 
+def token_hash(token: str) -> str:
+    """How a key, token or link of ours is kept, which is only ever compared: with 256 random bits it needs no salt."""
+    return sha256(token.encode()).hexdigest()
+
+
 class WrongKey(Exception):
     """A sealed value does not open with any of the keys, or it was sealed for another row."""
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from attendee.model import LinkPurpose, UserId
 from attendee.store import users
 from attendee.store.account_tables import one_time_links
-from attendee.store.sessions import token_hash
+from attendee.store.columns import token_hash
 
 # Long enough for an invitation that arrives before a weekend.
 LASTS = timedelta(days=7)

@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any, Self
 
 from sqlalchemy import Row, Select, and_, bindparam, delete, exists, insert, or_, select, update
@@ -16,7 +15,7 @@ from attendee.errors import Invalid, NotAllowed, NotFound
 from attendee.model import KeyId, ProjectId, new_id
 from attendee.store import claims
 from attendee.store.account_tables import memberships
-from attendee.store.columns import KeyRing
+from attendee.store.columns import KeyRing, token_hash
 from attendee.store.tables import (
     api_keys,
     channels,
@@ -150,7 +149,9 @@ async def create_key(tx: AsyncConnection, project_id: ProjectId, *, name: str, n
     secret = _KEY_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
     key = ApiKey(KeyId(new_id("key_")), project_id, name, created_at=now, last_used_at=None, disabled_at=None)
     await tx.execute(
-        insert(api_keys).values(id=key.id, project_id=project_id, name=name, key_hash=_key_hash(secret), created_at=now)
+        insert(api_keys).values(
+            id=key.id, project_id=project_id, name=name, key_hash=token_hash(secret), created_at=now
+        )
     )
     return key, secret
 
@@ -182,7 +183,7 @@ async def disable_key(
 
 async def authenticate(tx: AsyncConnection, secret: str) -> ApiKey | None:
     """What the key opens; None when it is unknown or disabled."""
-    row = (await tx.execute(_ENABLED_KEY, {"key_hash": _key_hash(secret)})).one_or_none()
+    row = (await tx.execute(_ENABLED_KEY, {"key_hash": token_hash(secret)})).one_or_none()
     return None if row is None else ApiKey.from_row(row)
 
 
@@ -255,7 +256,3 @@ def _check_name(name: str) -> None:
         raise Invalid("name", "A name must not be blank.")
     if len(name) > _NAME_CHARACTERS:
         raise Invalid("name", f"A name has at most {_NAME_CHARACTERS} characters.")
-
-
-def _key_hash(secret: str) -> str:
-    return sha256(secret.encode()).hexdigest()

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.model import UserId
 from attendee.store.account_tables import sessions, sign_in_failures
-from attendee.store.columns import UtcDateTime
+from attendee.store.columns import UtcDateTime, token_hash
 
 # A browser that is not used for a week, or a month old, has to sign in again.
 LASTS = timedelta(days=30)
@@ -23,10 +23,6 @@ FAILURES_WITHIN = timedelta(minutes=15)
 # Enough for whoever mistypes, too few to guess with. Many people may share the address of one office.
 _MOST_FOR_EMAIL = 10
 _MOST_FROM_ADDRESS = 100
-
-
-def token_hash(token: str) -> str:
-    return sha256(token.encode()).hexdigest()
 
 
 async def begin(tx: AsyncConnection, user_id: UserId, *, now: datetime) -> str:

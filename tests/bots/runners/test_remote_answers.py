@@ -12,12 +12,12 @@ import pytest
 import structlog
 from aiohttp import web
 
-from attendee.bots.launch import token_hash
 from attendee.bots.reports import Report
 from attendee.bots.runners.port import Done, Order, Placed, Refused, Seen, Taken, Trouble
 from attendee.bots.runners.remote import RemoteRunner
 from attendee.model import BotEventType, BotId, LaunchId, ProjectId
 from attendee.store import bots, tables
+from attendee.store.columns import token_hash
 from tests.api.serving import HEARTBEAT, LINK, NOON, Client, Served, SetClock, served
 
 _ORDER = Order(
