@@ -69,8 +69,11 @@ async def client_of(serving: Running, key: str) -> AsyncGenerator[Client]:
 
 
 async def until_found(found: Callable[[], Awaitable[Any]]) -> Any:
-    """What `found` says once that is something; the service runs beside us, so it gets some time between."""
-    async with asyncio.timeout(60):
+    """What `found` says once that is something; the service runs beside us, so it gets some time between.
+
+    What a killed process had claimed is taken over after a minute.
+    """
+    async with asyncio.timeout(100):
         while not (what := await found()):  # noqa: ASYNC110  # it is another process that finds it
             await asyncio.sleep(0.02)
         return what

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.model import CalendarId, ProjectId
 from attendee.sandbox.faults import FaultKind
-from attendee.store import claims, projects, tables
+from attendee.store import claims, projects, sync_state, tables
 from attendee.store.calendars import Calendar
 from attendee.store.database import Database
 from attendee.worker import Cap, Job, Worker, _Loop
@@ -194,6 +194,22 @@ async def test_room_that_is_made_during_a_claim_is_not_missed(sqlite_url: str) -
         await loop._claim()
         assert loop._changed.is_set()
         await database.close()
+
+
+async def test_what_is_due_again_soon_is_not_slept_over(sqlite_url: str) -> None:
+    """A row may settle itself to fall due before the loop, which looked while it was claimed, would look again."""
+    async with installation(sqlite_url) as here:
+
+        async def work(row: Row[Any]) -> None:
+            async with here.database.transaction() as tx:
+                await sync_state.let_go(tx, Calendar.from_row(row), now=here.clock())
+
+        await _tenant(here, "acme", calendars=1, hang=False)
+        loop = _Loop(
+            Job(tables.calendars, (("project_id",),), work, at_once=4), database=here.database, clock=here.clock
+        )
+        assert await loop._claim() > 1, "nothing else is due for long"
+        await until(loop._changed.is_set)
 
 
 async def test_rows_that_are_for_others_are_left_to_them(here: Installation) -> None:

@@ -33,6 +33,8 @@ _LONGEST_SLEEP = 5.0
 # Quiet syncs that end within so many seconds are settled by one statement: what a transaction costs is shared by many.
 _GATHERING = 0.05
 _BETWEEN_CLAIMS = 0.005
+# What has ended may be due again before the loop would look: quiet syncs are settled by then, as a rule.
+_LOOK_AFTER_WORK = 2 * _GATHERING
 _STOP_WITHIN = 10.0
 # Who takes longer for a row (in seconds) may hang: it is not to fill the places, and neither is a stranger.
 _QUICKLY = 2.0
@@ -147,6 +149,7 @@ class _Loop:
             columns: Counter() for columns in job.shares
         }
         self._is_waiting_for_room = False
+        self._look: asyncio.TimerHandle | None = None
         self._quick: set[tuple[str, ...]] = set()
 
     def wake(self) -> None:
@@ -239,8 +242,14 @@ class _Loop:
                     del counts[values]
             if self._is_waiting_for_room:
                 self.wake()
+            elif self._look is None:
+                self._look = asyncio.get_running_loop().call_later(_LOOK_AFTER_WORK, self._look_again)
 
         task.add_done_callback(ended)
+
+    def _look_again(self) -> None:
+        self._look = None
+        self.wake()
 
     def _note_pace(self, values: tuple[str, ...], *, seconds: float) -> None:
         if seconds > _QUICKLY:

@@ -498,6 +498,26 @@ async def test_a_bot_that_nobody_could_hear_is_not_given_up_at_once(its: Crew, a
     assert (await its.steps(bot))[-1] == ("fatal_error", "heartbeat_timeout")
 
 
+async def test_a_service_that_is_always_late_gives_a_silent_bot_up_all_the_same(its: Crew, ana: Person) -> None:
+    """Found late time after time, the bot has had its chances to be heard; one that was heard has them anew."""
+    bot = await its.staged(ana)
+    its.here.clock.at = _STARTS
+    for step in (BotEventType.JOIN_REQUESTED, BotEventType.JOINED_MEETING):
+        await its.report(bot, step)
+    late = HEARTBEAT + timedelta(minutes=1)
+    for _ in range(2):
+        its.here.clock.advance(late)
+        await its.work()
+    await its.report(bot, BotEventType.RECORDING_PERMISSION_GRANTED)
+    for _ in range(2):
+        its.here.clock.advance(late)
+        await its.work()
+        assert (await its.steps(bot))[-1][0] == "recording_permission_granted"
+    its.here.clock.advance(late)
+    await its.work()
+    assert (await its.steps(bot))[-1] == ("fatal_error", "heartbeat_timeout")
+
+
 async def test_a_bot_that_has_ended_owes_nothing(its: Crew, ana: Person) -> None:
     """Its launch is forgotten, and it is never due again."""
     bot = await its.staged(ana)

@@ -43,6 +43,8 @@ _ASKED_LATELY = timedelta(minutes=1)
 _TOO_LATE_TO_ASK = timedelta(seconds=20)
 # A bot whose time is found to be up this late was not given up in time because nobody worked, and perhaps listened.
 _FOUND_LATE = timedelta(seconds=1)
+# Late so often in a row, it is we who are slow and not the bot that went unheard; one may be a claim whose worker died.
+_MOST_RESPITES = 2
 _TOKEN_BYTES = 32
 
 
@@ -154,9 +156,10 @@ class Launcher:
         """Ends a bot of whose launch nothing has come, unless its meeting has been prolonged meanwhile."""
         launch = await launches.find(tx, launch_id)
         is_taken = launch is not None and launch.state is LaunchState.TAKEN
-        if is_taken and claimed.due_at is not None and now - claimed.due_at > _FOUND_LATE:
+        is_late = claimed.due_at is not None and now - claimed.due_at > _FOUND_LATE
+        if is_taken and is_late and claimed.attempts <= _MOST_RESPITES:
             # Everything of ours was down: what the bot has said meanwhile it says again.
-            await _settle(tx, claimed, due_at=now + self.heartbeat)
+            await _settle(tx, claimed, due_at=now + self.heartbeat, succeeded=False)
             return
         if bot.reported_at is not None:
             sub_type, reason = "heartbeat_timeout", _SILENT
@@ -192,7 +195,12 @@ async def _over_at(tx: AsyncConnection, bot: Bot) -> datetime:
 
 
 async def _settle(
-    tx: AsyncConnection, claimed: Bot, *, due_at: datetime | None, values: dict[str, Any] | None = None
+    tx: AsyncConnection,
+    claimed: Bot,
+    *,
+    due_at: datetime | None,
+    succeeded: bool = True,
+    values: dict[str, Any] | None = None,
 ) -> None:
     assert claimed.claim_id is not None, "only a claimed bot is settled"
     await claims.settle(
@@ -202,6 +210,6 @@ async def _settle(
         claim_id=claimed.claim_id,
         wakes=claimed.wakes,
         next_due_at=due_at,
-        succeeded=True,
+        succeeded=succeeded,
         values=values,
     )

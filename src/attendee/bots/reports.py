@@ -78,7 +78,7 @@ async def take_in(tx: AsyncConnection, bot: Bot, report: Report, *, heartbeat: t
         happened_at=happened_at,
         sub_type=report.sub_type,
         metadata=report.metadata,
-        values={"reported_at": now} | ({"launch_id": None} if is_finished else {}),
+        values={"reported_at": now, "attempts": 0} | ({"launch_id": None} if is_finished else {}),
     )
 
 

@@ -218,7 +218,7 @@ async def hear(tx: AsyncConnection, bot_id: BotId, *, due_at: datetime | None, n
     await tx.execute(
         update(tables.bots)
         .where(tables.bots.c.id == bot_id)
-        .values(reported_at=now, due_at=due_at, wakes=tables.bots.c.wakes + 1)
+        .values(reported_at=now, attempts=0, due_at=due_at, wakes=tables.bots.c.wakes + 1)
     )
 
 
