@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from attendee import metrics
 from attendee.clock import Clock
 from attendee.errors import ClaimLost
-from attendee.store import claims
+from attendee.store import claims, tables
 from attendee.store.database import EVERYTHING, TROUBLE, Database
 from attendee.store.sync_state import QuietSync
 from attendee.sync import turns
@@ -32,9 +32,10 @@ _AFTER_TROUBLE = 1.0
 _LONGEST_SLEEP = 5.0
 # Quiet syncs that end within so many seconds are settled by one statement: what a transaction costs is shared by many.
 _GATHERING = 0.05
-_BETWEEN_CLAIMS = 0.005
-# What has ended may be due again before the loop would look: quiet syncs are settled by then, as a rule.
-_LOOK_AFTER_WORK = 2 * _GATHERING
+# Places become free one by one, and are filled many at a time, for the same reason.
+_BETWEEN_CLAIMS = 0.01
+# What waits while there is little room, or room for others only, is asked for so often.
+_WITHOUT_ROOM = 0.02
 _STOP_WITHIN = 10.0
 # Who takes longer for a row (in seconds) may hang: it is not to fill the places, and neither is a stranger.
 _QUICKLY = 2.0
@@ -128,6 +129,8 @@ class QuietSyncs:
         try:
             async with self._database.transaction() as tx:
                 await turns.settle_quiet(tx, gathered, intervals=self._intervals)
+            # One that was woken meanwhile may be due.
+            self._database.wake_here(tables.calendars.name)
         except TROUBLE as trouble:
             log.warning("quiet_syncs_not_settled", count=len(gathered), error=str(trouble))
 
@@ -148,8 +151,6 @@ class _Loop:
         self._in_flight: dict[tuple[str, ...], Counter[tuple[str, ...]]] = {
             columns: Counter() for columns in job.shares
         }
-        self._is_waiting_for_room = False
-        self._look: asyncio.TimerHandle | None = None
         self._quick: set[tuple[str, ...]] = set()
 
     def wake(self) -> None:
@@ -169,7 +170,6 @@ class _Loop:
                 await asyncio.wait({changed, stopped}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
             if self._running:
-                # While there is much to do, places become free one by one; they are filled many at a time.
                 await asyncio.sleep(_BETWEEN_CLAIMS)
         await self._finish()
 
@@ -183,17 +183,12 @@ class _Loop:
     async def _claim(self) -> float:
         """Claims and starts what is due and has room; how many seconds to wait before asking again."""
         free = self.job.at_once - len(self._running)
-        # Set before anything is awaited, here and below: work that ends in the meantime makes room too.
-        self._is_waiting_for_room = free <= 0
-        if self._is_waiting_for_room:
+        if free <= 0:
             return _LONGEST_SLEEP
         share = free if self.job.most_of_one is None else min(free, self.job.most_of_one)
         # Half of that at a time, so that one statement can't give a single project more than its share.
         limit = max(1, share // 2)
-        full = {
-            columns: [values for values, count in counts.items() if count >= width * share]
-            for width, (columns, counts) in enumerate(self._in_flight.items(), start=1)
-        }
+        full = self._full(share)
         if self.job.most_of_one is not None:
             narrowest = self.job.shares[0]
             few = max(1, self.job.most_of_one // _FEW)
@@ -203,12 +198,10 @@ class _Loop:
                     if few <= count < share:
                         full[narrowest].append(values)
         now = self._clock()
-        self._is_waiting_for_room = any(full.values())
         async with self._database.transaction() as tx:
             if self.job.cap is not None:
                 await claims.claim_alone(tx, self.job.table)
                 limit = await _capped(tx, self.job.cap, full, limit=limit, now=now)
-            self._is_waiting_for_room |= any(full.values())
             rows = await claims.claim_due(
                 tx, self.job.table, now=now, limit=limit, excluding=full, among=self.job.among
             )
@@ -217,10 +210,17 @@ class _Loop:
         for row in rows:
             self._start(row)
         if is_more_due:
-            return 0
+            return _WITHOUT_ROOM if any(self._full(share - len(rows)).values()) else 0
         if next_at is None:
             return _LONGEST_SLEEP
         return min(max((next_at - self._clock()) / timedelta(seconds=1), 0.001), _LONGEST_SLEEP)
+
+    def _full(self, share: int) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
+        """Who has as much in flight as the places that are free allow."""
+        return {
+            columns: [values for values, count in counts.items() if count >= width * share]
+            for width, (columns, counts) in enumerate(self._in_flight.items(), start=1)
+        }
 
     def _start(self, row: Row[Any]) -> None:
         shares = [
@@ -240,16 +240,10 @@ class _Loop:
                 counts[values] -= 1
                 if not counts[values]:
                     del counts[values]
-            if self._is_waiting_for_room:
-                self.wake()
-            elif self._look is None:
-                self._look = asyncio.get_running_loop().call_later(_LOOK_AFTER_WORK, self._look_again)
+            # It has made room, and may be due again: the loop has looked while it was claimed.
+            self.wake()
 
         task.add_done_callback(ended)
-
-    def _look_again(self) -> None:
-        self._look = None
-        self.wake()
 
     def _note_pace(self, values: tuple[str, ...], *, seconds: float) -> None:
         if seconds > _QUICKLY:

@@ -108,7 +108,7 @@ class Database:
             async with connection.begin():
                 yield connection
         for work in wakes:
-            self._tell(work)
+            self.wake_here(work)
         if wakes and not self.is_sqlite:
             self._tell_others(wakes)
 
@@ -127,7 +127,8 @@ class Database:
         """Calls `tell` with the name of a table whenever a committed transaction made work in it due."""
         self._listeners.append(tell)
 
-    def _tell(self, work: str) -> None:
+    def wake_here(self, work: str) -> None:
+        """Tells this process alone that work in the table `work` may be due."""
         for tell in self._listeners:
             tell(work)
 
@@ -165,7 +166,7 @@ class Database:
 
         def heard(_connection: Any, _process: int, _channel: str, works: Any) -> None:
             for work in works.split(","):
-                self._tell(work)
+                self.wake_here(work)
 
         async with self._connected() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
@@ -173,7 +174,7 @@ class Database:
             driver.add_termination_listener(lambda _: lost.set())
             await driver.add_listener(_CHANNEL, heard)
             try:
-                self._tell(EVERYTHING)
+                self.wake_here(EVERYTHING)
                 waits = [asyncio.create_task(event.wait()) for event in (lost, stop)]
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 for wait in waits:
