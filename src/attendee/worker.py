@@ -255,16 +255,17 @@ class _Loop:
 
     async def _run_one(self, row: Row[Any]) -> None:
         kind = self.job.table.name
-        # On every line that is logged meanwhile: `run` tells one sync of a calendar from the next.
-        with structlog.contextvars.bound_contextvars(work=kind, id=row.id, run=row.claim_id):
-            try:
-                await self.job.run(row)
-            except ClaimLost:
-                log.info("claim_lost")
-            except Exception:
-                # Nothing of this row's work is stored; its claim ends by itself and it is tried again.
-                log.exception("work_failed")
-                metrics.work_failed.labels(kind).inc()
+        # On every line that is logged meanwhile, and no other, for the task has a context of its own: `run` tells one
+        # sync of a calendar from the next.
+        structlog.contextvars.bind_contextvars(work=kind, id=row.id, run=row.claim_id)
+        try:
+            await self.job.run(row)
+        except ClaimLost:
+            log.info("claim_lost")
+        except Exception:
+            # Nothing of this row's work is stored; its claim ends by itself and it is tried again.
+            log.exception("work_failed")
+            metrics.work_failed.labels(kind).inc()
 
 
 async def _capped(
