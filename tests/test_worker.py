@@ -251,6 +251,20 @@ async def test_quiet_syncs_are_settled(here: Installation) -> None:
     assert settled.last_successful_sync_at == here.clock()
 
 
+async def test_what_a_push_woke_during_a_quiet_sync_is_looked_for(here: Installation) -> None:
+    """The sync ends with the settling of many, after the loop has looked: it is told to look again."""
+    (calendar_id,) = await _tenant(here, "calm", calendars=1, hang=False)
+    await here.sync(calendar_id)
+    here.clock.advance(timedelta(hours=1))
+    await here.pipeline.sync_calendar(await here.claim(calendar_id))
+    async with here.database.transaction() as tx:
+        await claims.wake(tx, tables.calendars, calendar_id, now=here.clock())
+    told: list[str] = []
+    here.database.on_wake(told.append)
+    await here.quiet.settle()
+    assert told == ["calendars"]
+
+
 async def test_work_that_raises_stops_nothing(here: Installation) -> None:
     """The row's claim ends by itself and it is tried again; the others are done meanwhile."""
     ids = await _tenant(here, "odd", calendars=4, hang=False)
