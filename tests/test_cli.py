@@ -104,7 +104,31 @@ def test_what_is_refused_is_said_in_one_line(attendee: CommandLine) -> None:
     assert "exists already" in attendee.complaint("projects", "create", "app")
     assert "There is no project named 'nobody'" in attendee.complaint("keys", "create", "--project", "nobody")
     webhook = ("webhooks", "create", "--project", "app", "--url", "http://localhost/hook")
-    assert "must begin with https://" in attendee.complaint(*webhook, "--trigger", "bot.state_change")
+    refusal = attendee.complaint(*webhook, "--trigger", "bot.state_change")
+    assert "must begin with https://" in refusal
+    assert "ATTENDEE_ALLOW_INSECURE_WEBHOOKS" in refusal
+
+
+def test_what_a_script_wants_is_alone_on_stdout(attendee: CommandLine) -> None:
+    """`KEY=$(attendee keys create ...)` has the key; what a person should know besides is on stderr."""
+    made = attendee.run("projects", "create", "app")
+    assert re.fullmatch(r"proj_\w{16}\n", made.stdout)
+    assert "attendee keys create --project app" in made.stderr
+    key = attendee.run("keys", "create", "--project", "app")
+    assert re.fullmatch(r"att_[\w-]{43}\n", key.stdout)
+    assert "not shown again" in key.stderr
+    assert re.fullmatch(r"http://\S+\n", attendee.run("users", "create", "--email", "ada@example.com").stdout)
+
+
+def test_a_question_that_nobody_answers_stops_the_command(attendee: CommandLine) -> None:
+    """Without a terminal nothing is deleted, and it is said how it would be."""
+    attendee.document("projects", "create", "app")
+    done = attendee.run("projects", "delete", "app")
+    assert (done.returncode, done.stdout.strip()) == (1, "")
+    question, *_, said = done.stderr.splitlines()
+    assert "--yes" in question
+    assert said == "attendee: Stopped."
+    assert len(attendee.document("projects", "list")["results"]) == 1
 
 
 @pytest.mark.parametrize(

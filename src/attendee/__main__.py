@@ -26,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(wrong), status=2)
     except (CannotStart, DomainError) as refusal:
         return _failed(str(refusal), status=1)
+    except typer.Abort:
+        # Ctrl-C, or a question that nobody was there to answer: the line that it stands on is not at its end.
+        sys.stderr.write("\n")
+        return _failed("Stopped.", status=1)
     except typer.TyperException as misuse:
         return _failed(misuse.format_message().replace("Value error, ", ""), status=misuse.exit_code)
 

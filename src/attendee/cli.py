@@ -157,8 +157,8 @@ def create_project(name: str, *, as_json: _AsJson = False) -> None:
             return await projects.create(tx, name, key_ring=at_hand.key_ring, now=clock.now())
 
     project = _run_short(work)
-    text = f"{project.id}\nFor a key to its API: attendee keys create --project {shlex.quote(name)}"
-    _show({"id": project.id, "name": project.name}, text, as_json=as_json)
+    hint = f"For a key to its API: attendee keys create --project {shlex.quote(name)}"
+    _show({"id": project.id, "name": project.name}, project.id, hint, as_json=as_json)
 
 
 @projects_app.command("list")
@@ -182,7 +182,8 @@ def delete_project(
 ) -> None:
     """Delete a project with everything that it holds. Nothing of it can be brought back."""
     if not yes:
-        typed = typer.prompt(f"Everything that {name!r} holds will be gone. Type its name to delete it", err=True)
+        question = f"Everything that {name!r} holds will be gone. Type its name to delete it (or give --yes)"
+        typed = typer.prompt(question, err=True)
         if typed != name:
             raise CannotStart("That is not its name: nothing was deleted.")
 
@@ -212,8 +213,8 @@ def create_key(
             return await projects.create_key(tx, owner.id, name=name, now=clock.now())
 
     key, secret = _run_short(work)
-    text = f"{secret}\nKeep it: it is not shown again. Its id is {key.id}."
-    _show({"id": key.id, "key": secret, "project_id": key.project_id}, text, as_json=as_json)
+    hint = f"Keep it: it is not shown again. Its id is {key.id}."
+    _show({"id": key.id, "key": secret, "project_id": key.project_id}, secret, hint, as_json=as_json)
 
 
 @keys_app.command("list")
@@ -252,7 +253,12 @@ def create_webhook(
     settings = _settings()
     refusal = targets.refusal(url, allow_insecure=settings.allow_insecure_webhooks)
     if refusal is not None:
-        raise Invalid("url", f"--url is {url!r}: {refusal[:1].lower()}{refusal[1:]}")
+        cure = (
+            " For local work set ATTENDEE_ALLOW_INSECURE_WEBHOOKS=true, for the service too."
+            if targets.refusal(url, allow_insecure=True) is None
+            else ""
+        )
+        raise Invalid("url", f"--url is {url!r}: {refusal[:1].lower()}{refusal[1:]}{cure}")
 
     async def work(at_hand: Opened) -> tuple[Subscription, str]:
         new = NewSubscription(url, tuple(dict.fromkeys(triggers)))
@@ -503,8 +509,8 @@ def _show_link(user: User, secret: str, *, as_json: bool) -> None:
     settings = read_settings()
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     link = f"{settings.public_url or f'http://{host}:{settings.port}'}/links/{secret}"
-    text = f"{link}\nFor {user.email}, to choose a password. It works once, for {links.LASTS.days} days."
-    _show({"id": user.id, "email": user.email, "link": link}, text, as_json=as_json)
+    hint = f"For {user.email}, to choose a password. It works once, for {links.LASTS.days} days."
+    _show({"id": user.id, "email": user.email, "link": link}, link, hint, as_json=as_json)
 
 
 def _user_row(user: User) -> dict[str, Any]:
@@ -528,8 +534,11 @@ def _key_row(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def _show(document: dict[str, Any], text: str, *, as_json: bool) -> None:
+def _show(document: dict[str, Any], text: str, hint: str | None = None, *, as_json: bool) -> None:
     typer.echo(_json(document) if as_json else text)
+    if hint is not None and not as_json:
+        # Not on stdout, so that `KEY=$(attendee keys create ...)` has the key alone.
+        typer.echo(hint, err=True)
 
 
 def _show_rows(rows: Sequence[dict[str, Any]], *, none: str, as_json: bool) -> None:
