@@ -43,7 +43,8 @@ myst_heading_anchors = 4
 suppress_warnings = ["misc.highlighting_failure"]
 html_theme = "furo"
 html_title = f"attendee {__version__}"
-html_static_path: list[str] = []
+html_static_path = ["site/pages.css"]
+html_css_files = ["pages.css"]
 html_show_copyright = html_show_sphinx = html_copy_source = False
 # No page asks another site for anything.
 html_theme_options: dict[str, Any] = {"top_of_page_buttons": []}
