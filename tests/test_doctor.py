@@ -118,6 +118,16 @@ async def test_a_command_that_can_not_be_run_is_bad(sqlite_url: str) -> None:
         assert found["bots"].verdict is verdict
 
 
+async def test_a_fleet_that_seems_to_refuse_the_key_is_noted(sqlite_url: str) -> None:
+    """Not as a fault: it may have refused no more than a request that it doesn't know. The key is not told."""
+    database = Database(sqlite_url)
+    async with served_app(new_app(database)) as address:
+        runner = {"bot_runner": "http", "bot_runner_url": f"{address}/api/v1/bots", "bot_runner_key": "s3cret"}
+        found = (await _findings(sqlite_url, **runner))["bots"]
+    await database.close()
+    assert (found.verdict, "401" in found.told, "s3cret" in str(found)) == (Verdict.NOTE, True, False)
+
+
 async def test_another_server_has_to_take_our_key(sqlite_url: str) -> None:
     """That it answers is not enough."""
     database, key_ring = Database(sqlite_url), KeyRing([_KEY])

@@ -307,6 +307,7 @@ async def _examine_public_url(settings: Settings, names: Sequence[str]) -> Findi
 
 async def _examine_runner(settings: Settings) -> Finding:
     address = settings.bot_runner_url or ""
+    key = "" if settings.bot_runner_key is None else settings.bot_runner_key.get_secret_value()
     match settings.bot_runner:
         case "process":
             program = (settings.bot_runner_command or ("",))[0]
@@ -315,9 +316,9 @@ async def _examine_runner(settings: Settings) -> Finding:
             told = f"The bot runner's command, {program}, is not here, or this account may not run it."
             return Finding("bots", Verdict.BAD, told, "Install it, or correct ATTENDEE_BOT_RUNNER_COMMAND.")
         case "http":
-            answer = await _asked("GET", address, settings=settings)
+            headers = {"Authorization": f"Bearer {key}"} if key else None
+            answer = await _asked("GET", address, settings=settings, headers=headers)
         case "remote":
-            key = "" if settings.bot_runner_key is None else settings.bot_runner_key.get_secret_value()
             answer = await _asked(
                 "GET", f"{address}/api/v1/bots", settings=settings, headers={"Authorization": f"Token {key}"}
             )
@@ -334,6 +335,10 @@ async def _examine_runner(settings: Settings) -> Finding:
     if settings.bot_runner == "remote" and answer.status != 200:
         told = f"The server at {address} answers {answer.status} to its key."
         return Finding("bots", Verdict.BAD, told, "Correct ATTENDEE_BOT_RUNNER_KEY, or ATTENDEE_BOT_RUNNER_URL.")
+    if settings.bot_runner == "http" and answer.status in {401, 403}:
+        # No fault for sure: a fleet need not know this request, which is signed with no project's secret.
+        told = f"The bot runner at {address} answers {answer.status}: it may not take {'the key' if key else 'no key'}."
+        return Finding("bots", Verdict.NOTE, told, "See whether ATTENDEE_BOT_RUNNER_KEY is the fleet's.")
     return Finding("bots", Verdict.GOOD, f"The bot runner ({settings.bot_runner}) answers.")
 
 
