@@ -1,6 +1,7 @@
 """What the pages say is so: links, commands, files, and the reference that is written from the code."""
 
 import ast
+import inspect
 import re
 import shlex
 import subprocess
@@ -10,9 +11,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from attendee.settings import Settings
+from attendee_client import api
 from docs import generate
 from tests.commands import misuse
-from tests.test_guide import LINK, headings
+from tests.test_guide import LINK, blocks_of, headings
 
 _ROOT = Path(__file__).parent.parent
 _PAGES = sorted(
@@ -123,6 +126,30 @@ def test_commands_are_there(page: Path) -> None:
             if path.startswith(("deploy/", "clients/", "tests/", "examples/")) and not (_ROOT / path).exists():
                 wrong.append(f"{word}: no such file")
     assert wrong == []
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=_name)
+def test_settings_that_are_given_are_read(page: Path) -> None:
+    """What a page puts into the environment or into `.env` is a setting of the service's, or the example's own."""
+    given = set(re.findall(r"\bATTENDEE_([A-Z_]+)=", page.read_text()))
+    assert {name.lower() for name in given} <= {*Settings.model_fields, "api_key", "webhook_secret"}
+
+
+def test_calls_of_the_client_are_shown_as_they_are() -> None:
+    """Each block of its README is Python, imports what there is, and makes calls with arguments that they take."""
+    calls = []
+    for block in blocks_of(_ROOT / "clients" / "python" / "README.md", "python"):
+        # One block has `async with` outside of a function.
+        tree = compile(block, "README.md", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        for node in ast.walk(tree):
+            match node:
+                case ast.ImportFrom():
+                    exec(compile(ast.Module([node], []), "README.md", "exec"), {})  # noqa: S102  # our own README
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="api"), attr=name)):
+                    keywords = {keyword.arg: ... for keyword in node.keywords if keyword.arg}
+                    inspect.signature(getattr(api, name)).bind(*node.args, **keywords)
+                    calls.append(name)
+    assert {"create_calendar", "create_bot", "changed_events"} <= set(calls)
 
 
 def test_commands_are_found() -> None:
