@@ -90,7 +90,7 @@ def _of_ours(words: list[str]) -> list[str] | None:
     """The arguments of `attendee`, wherever it stands in the command: behind `docker compose exec api` too."""
     if words[0] == "kubectl":
         words = words[words.index("--") + 1 :] if "--" in words else []
-    if not words or words[0] in {"useradd", "systemctl"}:
+    if not words or words[0] in {"useradd", "systemctl"} or words[:2] == ["docker", "build"]:
         return None
     places = [n for n, word in enumerate(words) if re.fullmatch(r"(\S*bin/)?attendee(:[\d.]+)?", word)]
     return words[places[0] + 1 :] if places else None
