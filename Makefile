@@ -64,7 +64,7 @@ migration: $(installed) ## Write a migration from what changed in the tables (m=
 		.venv/bin/alembic upgrade head && .venv/bin/alembic revision --autogenerate --rev-id "$$number" -m "$(m)"
 
 clean: ## Remove the virtual environment and what the tools have cached.
-	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist docs/_build
+	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache __pycache__ dist docs/_build
 	@find bench clients docs examples src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(installed): requirements.lock pyproject.toml
