@@ -1,15 +1,17 @@
-"""Before the applications: whose address and host are believed, and heads of requests that never end."""
+"""Before the applications: whose address and host are believed, and requests that never end."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.server import ServerState
 
 from attendee.api.middleware import EveryRequest
-from attendee.front import BehindProxies, HttpWithBoundedHeads
+from attendee.front import BehindProxies, BoundedHttp
 from attendee.sandbox.app import QuietServer
 
 _TRUSTED = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "2001:db8::/32")
@@ -83,9 +85,7 @@ async def _spoken_with() -> AsyncGenerator[int]:
         await send({"type": "http.response.body", "body": names})
 
     server = QuietServer(
-        uvicorn.Config(
-            EveryRequest(app), http=HttpWithBoundedHeads, port=0, lifespan="off", log_config=None, access_log=False
-        )
+        uvicorn.Config(EveryRequest(app), http=BoundedHttp, port=0, lifespan="off", log_config=None, access_log=False)
     )
     running = asyncio.create_task(server.serve())
     await server.up.wait()
@@ -134,3 +134,131 @@ async def test_trailers_are_no_headers() -> None:
         )
         answer = await _answer(port, request)
         assert answer.endswith(b"connection,transfer-encoding,trailer")
+
+
+@dataclass
+class _Timer:
+    seconds: float
+    due: Callable[[], None]
+    is_cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class _Line(asyncio.Transport):
+    """A connection to our HTTP, whose time passes when a test says so. The application answers once it is let."""
+
+    def __init__(self, protocol: type[BoundedHttp] = BoundedHttp) -> None:
+        super().__init__()
+        self.written, self.is_cut = b"", False
+        self.timers: list[_Timer] = []
+        self.may_answer = asyncio.Event()
+        config = uvicorn.Config(
+            self._app, interface="asgi3", http=protocol, lifespan="off", log_config=None, access_log=False
+        )
+        loop: Any = self
+        self.protocol = protocol(config, ServerState(), {}, _loop=loop)
+        self.protocol.connection_made(self)
+
+    async def _app(self, _scope: Any, _receive: Any, send: Any) -> None:
+        await self.may_answer.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def answered(self) -> None:
+        self.may_answer.set()
+        await asyncio.gather(*self.protocol.tasks)
+
+    def let_time_pass(self) -> None:
+        """The timer that runs is over."""
+        (timer,) = self.running
+        timer.cancel()
+        timer.due()
+
+    @property
+    def running(self) -> list[_Timer]:
+        return [timer for timer in self.timers if not timer.is_cancelled]
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> _Timer:
+        self.timers.append(_Timer(delay, callback))
+        return self.timers[-1]
+
+    def create_task(self, work: Any) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(work)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def close(self) -> None:
+        self.is_cut = True
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        return self.is_cut
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
+
+
+@pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_a_slow_head_is_given_up(start: bytes) -> None:
+    """On a new connection and on one that was kept, however many bytes still come one by one."""
+    line = _Line()
+    if start:
+        line.protocol.data_received(start)
+        await line.answered()
+        line.written = b""
+    before = len(line.timers)
+    for byte in b"\r\nGET / HTTP/1.1\r\nX: ":
+        line.protocol.data_received(bytes([byte]))
+    assert [timer.seconds for timer in line.running] == [BoundedHttp.head_within]
+    assert len(line.timers) - before == bool(start)
+    line.let_time_pass()
+    assert line.is_cut
+    assert line.written.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_connection_that_says_nothing_is_given_up() -> None:
+    """Uvicorn alone would keep it for ever."""
+    line = _Line()
+    line.let_time_pass()
+    assert line.is_cut
+
+
+async def test_a_slow_body_is_given_up() -> None:
+    """The time for it is one for all of it, and counts from the end of the head."""
+    line = _Line()
+    line.protocol.data_received(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
+    for _ in range(5):
+        line.protocol.data_received(b"a")
+    assert [timer.seconds for timer in line.running] == [BoundedHttp.body_within]
+    assert len(line.timers) == 2
+    line.let_time_pass()
+    assert line.is_cut
+    await line.answered()
+
+
+async def test_an_answer_takes_as_long_as_it_takes() -> None:
+    """Once a request has come nothing runs any more: a live stream is not cut."""
+    line = _Line()
+    line.protocol.data_received(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\na")
+    assert line.running == []
+    await line.answered()
+    assert not line.is_cut
+
+
+async def test_connections_are_bounded() -> None:
+    """One more than the process has files for is closed at once."""
+
+    class Few(BoundedHttp):
+        most_connections = 0
+
+    assert _Line(Few).is_cut
+    assert not _Line().is_cut

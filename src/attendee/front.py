@@ -1,6 +1,9 @@
-"""What stands between the network and both applications: heads of requests that end, and proxies that are believed."""
+"""What stands between the network and both applications: requests that end, and proxies that are believed."""
 
+import asyncio
+import math
 import re
+import resource
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -17,17 +20,46 @@ _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/json\r\nContent-Length: 49\r\n"
     b'Connection: close\r\n\r\n{"detail":"The head of the request is too large"}'
 )
+_TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nContent-Length: 51\r\n"
+    b'Connection: close\r\n\r\n{"detail":"The request did not arrive soon enough"}'
+)
+_MOST_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 
-class HttpWithBoundedHeads(HttpToolsProtocol):
-    """uvicorn's HTTP, which alone would keep the head of a request however long it gets."""
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's HTTP, which alone would keep the head of a request however long it gets, and wait for it for ever.
+
+    Only the reading of a request has an end in time, never its answer: a page's live stream lasts as long as the page.
+    """
+
+    # In seconds: from the connection, or the first byte after the last answer, to the end of the head; then of the
+    # body, the largest of which that we take passes the slowest of lines in that time.
+    head_within: float = 30
+    body_within: float = 60
+    # As many as leave the process files to work with. uvicorn's own limit refuses requests, but keeps the connections.
+    most_connections: float = _MOST_FILES // 2 if _MOST_FILES != resource.RLIM_INFINITY else math.inf
 
     _is_in_head = False
     _head_bytes = 0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            transport.abort()
+            return
+        self._expect_within(self.head_within)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_nothing()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         was_in_head = self._is_in_head
+        if self._deadline is None and not self._is_answering:
+            self._expect_within(self.head_within)
         super().data_received(data)
         if was_in_head and self._is_in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -37,6 +69,8 @@ class HttpWithBoundedHeads(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._is_in_head, self._head_bytes = True, 0
+        if self._deadline is None:
+            self._expect_within(self.head_within)
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -46,7 +80,32 @@ class HttpWithBoundedHeads(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
+        self._expect_within(self.body_within)
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._expect_nothing()
+        super().on_message_complete()
+
+    @property
+    def _is_answering(self) -> bool:
+        # There is no cycle before the first request.
+        return not getattr(self.cycle, "response_complete", True)
+
+    def _expect_within(self, seconds: float) -> None:
+        self._expect_nothing()
+        self._deadline = self.loop.call_later(seconds, self._give_up)
+
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if self._is_in_head and not self._is_answering:
+            self.transport.write(_TOO_SLOW)
+        self.transport.close()
 
 
 class BehindProxies:

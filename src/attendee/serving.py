@@ -28,7 +28,7 @@ from attendee.bots.schedule import LaunchTimes
 from attendee.bots.staging import Stager
 from attendee.connections import Connections, connected
 from attendee.dashboard.app import beside, create_dashboard
-from attendee.front import BehindProxies, HttpWithBoundedHeads
+from attendee.front import BehindProxies, BoundedHttp
 from attendee.meetings import MeetingLinks
 from attendee.model import LaunchId, Platform, ProjectId
 from attendee.pipeline import Pipeline, SyncSettings
@@ -171,7 +171,7 @@ class _Server(uvicorn.Server):
                 BehindProxies(application, trusted_proxies),
                 # Ours knows which proxies are trusted; uvicorn's would ask the environment.
                 proxy_headers=False,
-                http=HttpWithBoundedHeads,
+                http=BoundedHttp,
                 ws="none",
                 log_config=None,
                 log_level=None,
