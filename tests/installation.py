@@ -107,6 +107,12 @@ class Installation:
         await self.quiet.settle()
         return await self.calendar(calendar_id)
 
+    async def sync_when_due(self, calendar_id: CalendarId) -> Calendar:
+        """The sync that comes by itself, once its time has come: the clock is set forward to it if need be."""
+        calendar = await self.calendar(calendar_id)
+        self.clock.at = max(at for at in (self.clock(), calendar.due_at, calendar.claimed_until) if at is not None)
+        return await self.sync(calendar_id)
+
     async def calendar(self, calendar_id: CalendarId) -> Calendar:
         (row,) = await self.rows(tables.calendars, tables.calendars.c.id == calendar_id)
         return Calendar.from_row(row)

@@ -174,11 +174,11 @@ async def test_an_hour_of_trouble_at_the_platform_heals(sqlite_url: str, platfor
         ana.primary.move(entry.id, starts=START + timedelta(days=3))
         began = here.clock()
         while here.clock() < began + timedelta(hours=1):
-            calendar = await _sync_when_due(here, calendar.id)
+            calendar = await here.sync_when_due(calendar.id)
             assert calendar.state is CalendarState.CONNECTED
         here.world.faults.switch_off()
         ended = here.clock()
-        healed = await _sync_when_due(here, calendar.id)
+        healed = await here.sync_when_due(calendar.id)
         assert (healed.last_error, healed.attempts) == (None, 0)
         assert here.clock() <= ended + timedelta(hours=1, minutes=15)
         (bot,) = await here.rows(tables.bots)
@@ -210,13 +210,6 @@ async def test_a_clock_that_jumps_loses_nothing(here: Installation) -> None:
     here.clock.advance(timedelta(hours=2) + claims.LEASE)
     await here.sync(calendar.id)
     assert (await here.events(calendar.id))["meeting"].name == "In the end"
-
-
-async def _sync_when_due(here: Installation, calendar_id: Any) -> Any:
-    calendar = await here.calendar(calendar_id)
-    free_at = [at for at in (calendar.due_at, calendar.claimed_until) if at is not None]
-    here.clock.at = max(here.clock(), *free_at)
-    return await here.sync(calendar_id)
 
 
 async def _forget_deliveries(here: Installation) -> None:

@@ -187,8 +187,9 @@ def test_times(edge: dict[str, str], expected: datetime) -> None:
         ({"dateTime": 1764597600}, "Its start can't be read: '1764597600'."),
         (
             at("0001-01-01T00:00:00+01:00"),
-            "Its start is before year 1 or after year 9999: '0001-01-01T00:00:00+01:00'.",
+            "Its start only stands in for a time: '0001-01-01T00:00:00+01:00'.",
         ),
+        ({"date": "0001-01-01"}, "Its start only stands in for a date: '0001-01-01'."),
         (at("2026-12-01T15:00:00"), "The time zone of its start is unknown: ''."),
         (at("2026-12-01T15:00:00", "No/Such"), "The time zone of its start is unknown: 'No/Such'."),
         (at("2026-12-01T15:00:00", "Europe"), "The time zone of its start is unknown: 'Europe'."),
@@ -208,7 +209,8 @@ def test_no_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "item", [None, 5, "id", [], {}, {"id": None}, {"id": 5}, {"id": ""}, {"id": "a\0"}, {"id": "x" * 5_000}]
+    "item",
+    [None, 5, "id", [], {}, {"id": None}, {"id": 5}, {"id": ""}, {"id": "a\0"}, {"id": ".."}, {"id": "x" * 5_000}],
 )
 def test_no_id(item: object) -> None:
     """What has no id that could be stored is set aside without one."""

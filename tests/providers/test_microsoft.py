@@ -112,10 +112,15 @@ class TestRefresh:
 
     @pytest.mark.parametrize("odd", [None, "soon", -5, 0, True, [], "1e999", 10**12])
     async def test_odd_life(self, platform: Loopback, microsoft: CalendarProvider, odd: object) -> None:
-        """An access token whose life makes no sense is taken to live an hour; a blank refresh token is none."""
-        platform.will_send({"access_token": TOKEN, "expires_in": odd, "refresh_token": " "})
-        tokens = await microsoft.refresh(CREDENTIALS, now=NOW)
-        assert (tokens.expires_at, tokens.refresh_token) == (NOW + timedelta(hours=1), None)
+        """An access token whose life makes no sense is taken to live an hour."""
+        platform.will_send({"access_token": TOKEN, "expires_in": odd})
+        assert (await microsoft.refresh(CREDENTIALS, now=NOW)).expires_at == NOW + timedelta(hours=1)
+
+    @pytest.mark.parametrize("odd", [None, "", " ", 5, [], "a\0b", "a\r\nb", "é", "\u202e"])
+    async def test_odd_refresh_token(self, platform: Loopback, microsoft: CalendarProvider, odd: object) -> None:
+        """What can't be a refresh token replaces none."""
+        platform.will_send({"access_token": TOKEN, "refresh_token": odd})
+        assert (await microsoft.refresh(CREDENTIALS, now=NOW)).refresh_token is None
 
     @pytest.mark.parametrize(
         "scope",

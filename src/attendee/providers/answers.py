@@ -39,6 +39,9 @@ _MAX_ID_BYTES = 2_000
 _DEEPEST = 300
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
+# Platforms' stand-ins for "no time" are in the first and the last year that there are. An event that really was there
+# could not be counted with either: a moment before its start, and its end in a zone further east, don't exist.
+PLACEHOLDER_YEARS = frozenset({1, 9999})
 _SHORTEST_TIME = len("2026-12-01T15:00")
 _QUOTED_LENGTH = 300
 
@@ -169,8 +172,9 @@ def _scrub(value: Any) -> Any:
 
 
 def parse_id(value: object) -> str | None:
-    """The platform's id of an event as it is; None for what can't be one (not text, empty, absurdly long)."""
-    if not isinstance(value, str) or not value or "\0" in value:
+    """The platform's id of something as it is; None for what can't be one (not text, empty, absurdly long, dots)."""
+    # A dot or two as a part of an address are taken out of it on the way, and something else would be asked for.
+    if not isinstance(value, str) or not value or "\0" in value or value in {".", ".."}:
         return None
     return value if len(value.encode(errors="replace")) <= _MAX_ID_BYTES else None
 

@@ -201,11 +201,11 @@ class GoogleCalendar:
         if answer.status != 200:
             raise watch_error(answer, secrets=(access_token, secret))
         body = decode_object(answer, platform="Google Calendar")
-        channel_id, resource_id, expiration = (body.get(key) for key in ("id", "resourceId", "expiration"))
-        if not isinstance(channel_id, str) or not isinstance(resource_id, str):
+        channel_id, resource_id = parse_id(body.get("id")), parse_id(body.get("resourceId"))
+        if channel_id is None or resource_id is None:
             raise UnexpectedAnswer("Google opened a channel without saying how it is called.")
         try:
-            expires_at = _EPOCH + timedelta(milliseconds=int(str(expiration)))
+            expires_at = _EPOCH + timedelta(milliseconds=int(str(body.get("expiration"))))
         except (ValueError, OverflowError):
             raise UnexpectedAnswer("Google opened a channel without saying when it ends.") from None
         return OpenedChannel(channel_id, resource_id, expires_at)
@@ -272,7 +272,7 @@ def _parse_tokens(body: dict[str, Any], *, secrets: Iterable[str], now: datetime
 
 def _parse_token(body: dict[str, Any], key: str) -> str | None:
     token = body.get(key)
-    if token is not None and not isinstance(token, str):
+    if token is not None and (not isinstance(token, str) or "\0" in token):
         raise UnexpectedAnswer(f"Google Calendar sent a {key} that is no text.")
     return token or None
 

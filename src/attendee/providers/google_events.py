@@ -12,6 +12,7 @@ from attendee.model import (
     SetAside,
 )
 from attendee.providers.answers import (
+    PLACEHOLDER_YEARS,
     FindMeetingUrl,
     Unusable,
     cut,
@@ -109,12 +110,11 @@ def _parse_edge(item: dict[str, Any], key: str) -> datetime | date:
     instant = parse_time(text)
     if instant is None:
         raise Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
+    if instant.year in PLACEHOLDER_YEARS:
+        raise Unusable(f"Its {key} only stands in for a time: {quoted(text)!r}.")
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=_parse_zone(edge.get("timeZone"), key))
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError as error:
-        raise Unusable(f"Its {key} is before year 1 or after year 9999: {quoted(text)!r}.") from error
+    return instant.astimezone(UTC)
 
 
 def _parse_date(text: object, key: str) -> date:
@@ -127,6 +127,8 @@ def _parse_date(text: object, key: str) -> date:
     # Python also reads dates by week and without hyphens, which Google never means.
     if day is None or day.isoformat() != text:
         raise Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
+    if day.year in PLACEHOLDER_YEARS:
+        raise Unusable(f"Its {key} only stands in for a date: {quoted(text)!r}.")
     return day
 
 

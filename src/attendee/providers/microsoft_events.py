@@ -11,6 +11,7 @@ from attendee.model import (
     SetAside,
 )
 from attendee.providers.answers import (
+    PLACEHOLDER_YEARS,
     FindMeetingUrl,
     Unusable,
     cut,
@@ -26,8 +27,6 @@ from attendee.providers.answers import (
 )
 from attendee.providers.windows_zones import IANA_ZONES
 
-# Exchange's stand-ins for "no time" are 0001-01-01T00:00:00 and 9999-12-31T23:59:59.
-_PLACEHOLDER_YEARS = frozenset({1, 9999})
 _DATE_LENGTH = len("2026-12-01")
 _UTC_NAMES = frozenset({"UTC", "tzone://Microsoft/Utc"})
 
@@ -121,7 +120,7 @@ def _parse_instant(item: dict[str, Any], key: str) -> datetime:
     moment = parse_time(text)
     if moment is None:
         raise Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
-    if moment.year in _PLACEHOLDER_YEARS:
+    if moment.year in PLACEHOLDER_YEARS:
         raise Unusable(f"Its {key} only stands in for a time: {quoted(text)!r}.")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=_parse_zone(edge.get("timeZone"), key))
@@ -139,7 +138,7 @@ def _parse_day(item: dict[str, Any], key: str) -> date:
     # Python also reads dates by week and without hyphens, which Microsoft never means.
     if day is None or day.isoformat() != written:
         raise Unusable(f"Its {key} can't be read: {quoted(text)!r}.")
-    if day.year in _PLACEHOLDER_YEARS:
+    if day.year in PLACEHOLDER_YEARS:
         raise Unusable(f"Its {key} only stands in for a date: {quoted(text)!r}.")
     return day
 

@@ -10,6 +10,8 @@ from attendee.providers.port import ProviderDown, RateLimited, UnexpectedAnswer
 
 # What can be sent in a header: RFC 6750 allows no more than this.
 _ACCESS_TOKEN = re.compile(r"[!-~]+")
+# All that RFC 6749 allows: what else comes is no token, and must not take the place of the one that we have.
+_REFRESH_TOKEN = re.compile(r"[ -~]*[!-~][ -~]*")
 _USUAL_TOKEN_LIFE = timedelta(hours=1)
 _LONGEST_TOKEN_LIFE = timedelta(days=1)
 
@@ -48,7 +50,8 @@ def parse_access_token(body: dict[str, Any], *, platform: str) -> str:
 def parse_refresh_token(body: dict[str, Any]) -> str | None:
     """The refresh token that replaces the one used; None where the old one stays."""
     refresh_token = body.get("refresh_token")
-    return refresh_token if isinstance(refresh_token, str) and refresh_token.strip() else None
+    is_sound = isinstance(refresh_token, str) and _REFRESH_TOKEN.fullmatch(refresh_token) is not None
+    return refresh_token if is_sound else None
 
 
 def parse_life(expires_in: object) -> timedelta:

@@ -9,7 +9,14 @@ from typing import TypeVar
 import structlog
 
 from attendee.model import Cancelled, DisconnectCode, KnownEvent, PlatformCalendar, RemoteEvent, RemoteItem, Window
-from attendee.providers.port import AccessRevoked, CalendarsPage, CursorExpired, ProviderError, TokenRejected
+from attendee.providers.port import (
+    AccessRevoked,
+    CalendarsPage,
+    CursorExpired,
+    ProviderError,
+    TokenRejected,
+    UnexpectedAnswer,
+)
 from attendee.sync.access import Access
 from attendee.sync.diff import Changes, absent
 
@@ -78,8 +85,12 @@ async def _walk(pulling: Pulling, *, cursor: str | None, window: Window, told: b
     # A platform that lists at once when it has told of a change leaves the cursor where it is.
     next_cursor = cursor if told else None
     lists_window = False
+    been_at: set[str] = set()
     position: str | None = provider.first_position(calendar=calendar, cursor=cursor, window=window, told=told)
     while position is not None:
+        if position in been_at:
+            raise UnexpectedAnswer("The platform leads from page to page in a circle.")
+        been_at.add(position)
         asked = position
         page = await _ask(pulling, lambda token: provider.page(token, asked, calendar=calendar, window=window))  # noqa: B023  # called before the next turn
         if page.lists_window and not lists_window:

@@ -1,0 +1,362 @@
+"""What platforms answer us, spoilt by Hypothesis: nothing of it is our own fault, and no calendar gets stuck.
+
+A sandbox answers, and between it and us some answers are spoilt: fields are missing, odd, of another type or there
+twice, whole answers are something else. `make fuzz` tries many more; `FUZZ` is how many.
+"""
+
+import copy
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from attendee.meetings import find_meeting_url
+from attendee.model import CalendarId, CalendarState, Credentials, Platform, RemoteEvent, Window
+from attendee.providers.google import GoogleCalendar
+from attendee.providers.microsoft import MicrosoftCalendar
+from attendee.providers.port import CalendarProvider, ProviderError
+from attendee.sandbox.entries import Guest
+from attendee.sandbox.world import Person
+from tests.api.serving import served_app
+from tests.fuzzing import HOSTILE, Site, open_site, some
+from tests.installation import START, Installation, installation
+
+_LINK = "https://meet.google.com/abc-defg-hij"
+# JSON that nests so deeply that Python can't hold it is written in the place of these words.
+_DEEP = {"deep enough to be kept": 250, "too deep to be kept": 290, "too deep to be read": 5_000}
+_ODD: list[Any] = [
+    *HOSTILE,
+    *_DEEP,
+    *(None, True, False, 0, -1, 0.5, 10**30, float("inf"), float("nan"), [], {}, [[]], {"": None}, [{}, None, 1]),
+    *(".", "..", "a/b?c#d", "%00", "\u00e9" * 1_000, "x" * 10_000, "a\nb", " "),
+    *("0001-01-01T00:00:00Z", "0001-01-01", "9999-12-31T23:59:59.9999999", "9999-12-31", "2026-13-01T00:00:00Z"),
+    *("2026-12-02T10:00:00", "2026-12-02T10:00:00+23:59", "2026-12-02T24:00:00Z", "20261202T100000Z", "2026-12-02"),
+    *("Europe/Berlin", "Europe", "Nowhere/At all", "tzone://Microsoft/Custom", "W. Europe Standard Time"),
+    *("cancelled", "tentative", "seriesMaster", "exception", "RRULE:FREQ=NEVER;COUNT=-1"),
+    *({"dateTime": "0001-01-01T00:00:10Z"}, {"date": "0001-01-01"}, {"date": "9999-12-31"}, {"dateTime": 5}),
+    *({"dateTime": "0001-01-02T00:00:00", "timeZone": "Pacific/Kiritimati"}, {"date": "2026-12-03"}),
+    *("http://127.0.0.1:1/elsewhere", "https://[", "javascript:alert(1)", "https://zoom.us/j/" + "9" * 3_000),
+]
+# Statuses that are no word on anybody's consent, whatever comes with them.
+_STATUSES = [200, 204, 302, 304, 400, 403, 404, 410, 413, 429, 500, 503]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is done to a place in a JSON value."""
+
+    place: int
+    act: str
+    value: Any
+
+    def spoil(self, body: Any) -> None:
+        """A place near the root is as likely as any that is deep inside."""
+        inside: Any = None
+        key: Any = None
+        rest = self.place
+        here = body
+        while isinstance(here, dict | list) and here:
+            keys = list(here) if isinstance(here, dict) else range(len(here))
+            rest, number = divmod(rest, len(keys))
+            inside, key = here, keys[number]
+            here = here[key]
+            rest, ends_here = divmod(rest, 2)
+            if ends_here:
+                break
+        if inside is None or key in {"scope", "access_token", "refresh_token"}:
+            # They are believed: a consent without the calendar, and tokens that are refused when they are used.
+            return
+        match self.act:
+            case "replace":
+                inside[key] = copy.deepcopy(self.value)
+            case "remove":
+                del inside[key]
+            case "again" if isinstance(inside, list):
+                inside.append(copy.deepcopy(here))
+            case "again":
+                inside[key] = [here, copy.deepcopy(here)]
+            case "cut":
+                inside[key] = here[: len(here) // 2] if isinstance(here, str | list) else None
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """How an answer is spoilt: in some places, or with `instead` as a whole."""
+
+    changes: Sequence[Change]
+    instead: tuple[int, Any] | None
+
+    def of(self, status: int, content: bytes) -> Response:
+        body = json.loads(content) if content.strip() else None
+        for change in self.changes:
+            change.spoil(body)
+        if self.instead is not None:
+            status, body = self.instead
+        # As Python writes it: with lone surrogates, NaN, and numbers that fit nowhere.
+        text = json.dumps(body)
+        for name, depth in _DEEP.items():
+            text = text.replace(f'"{name}"', "[" * depth + "]" * depth)
+        return Response(b"" if status in {204, 304} else text, status, media_type="application/json")
+
+
+@dataclass
+class Spoiling:
+    """Stands before a platform: of its answers the first is spoilt like this, the next like that, over and over."""
+
+    app: ASGIApp
+    plan: Sequence[Spoilt | None] = ()
+    answered: int = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        spoilt = self.plan[self.answered % len(self.plan)] if self.plan else None
+        self.answered += 1
+        if spoilt is None:
+            await self.app(scope, receive, send)
+            return
+        sent: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, keep)
+        content = b"".join(message.get("body", b"") for message in sent)
+        await spoilt.of(sent[0]["status"], content)(scope, receive, send)
+
+
+_changes = st.builds(
+    Change,
+    st.integers(0, 2**48),
+    st.sampled_from(["replace", "replace", "replace", "remove", "again", "cut"]),
+    st.sampled_from(_ODD),
+)
+_instead = st.tuples(st.sampled_from(_STATUSES), st.sampled_from(_ODD))
+_spoilt = st.builds(Spoilt, st.lists(_changes, min_size=1, max_size=4), st.none() | st.none() | _instead)
+
+
+@pytest.fixture
+async def here(sqlite_url: str) -> AsyncGenerator[Installation]:
+    async with installation(sqlite_url, lead=timedelta(minutes=5)) as here:
+        yield here
+
+
+class Scene:
+    """An installation, its site, and both platforms through what stands before them.
+
+    No dataclass, or Hypothesis would write all of it out for each example that fails.
+    """
+
+    def __init__(
+        self, here: Installation, site: Site, before: Spoiling, providers: Mapping[Platform, CalendarProvider]
+    ) -> None:
+        self.here, self.site, self.before, self.providers = here, site, before, providers
+
+
+@pytest.fixture
+async def scene(here: Installation) -> AsyncGenerator[Scene]:
+    before = Spoiling(here.sandbox.app)
+    async with (
+        served_app(before) as url,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+    ):
+        google, microsoft = f"{url}/google", f"{url}/microsoft"
+        providers: dict[Platform, CalendarProvider] = {
+            Platform.GOOGLE: GoogleCalendar(
+                http=http, api_url=google, token_url=f"{google}/token", find_meeting_url=find_meeting_url
+            ),
+            Platform.MICROSOFT: MicrosoftCalendar(
+                http=http,
+                graph_url=f"{microsoft}/v1.0",
+                token_url=f"{microsoft}/common/oauth2/v2.0/token",
+                find_meeting_url=find_meeting_url,
+            ),
+        }
+        yield Scene(here, await open_site(here), before, providers)
+
+
+def _busy_person(here: Installation, platform: Platform, *, name: str) -> Person:
+    """Somebody whose calendar has one of everything."""
+    person = here.world.add_person(f"{name}@{platform.value}.example", platform=platform.value)
+    guests = (Guest(email="ben@acme.example", name="Ben"), Guest(email="room@acme.example", room=True))
+    day = here.clock() + timedelta(days=5)
+    person.primary.put("meeting", starts=day, title="Meeting", location=_LINK, guests=guests, description="<b>Hi</b>")
+    person.primary.put("other", starts=day + timedelta(hours=2), title="Other")
+    person.primary.put("day", starts=day.date(), title="All day")
+    person.primary.put("moved", starts=day + timedelta(hours=4), location=_LINK, zone="Europe/Berlin")
+    return person
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if is_dataclass(value) and not isinstance(value, type):
+        yield from _texts(asdict(value))
+    elif isinstance(value, dict):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _texts(entry)
+    elif isinstance(value, str):
+        yield value
+
+
+def _check_storable(value: Any) -> None:
+    """PostgreSQL takes no NUL, nothing takes half a surrogate pair, and pages show times in zones east and west."""
+    for text in _texts(value):
+        assert "\0" not in text
+        text.encode()
+    if isinstance(value, RemoteEvent):
+        assert value.start_at <= value.end_at
+        assert value.start_at - timedelta(days=1) < value.end_at + timedelta(days=1)
+        json.loads(value.raw)
+
+
+@pytest.mark.parametrize("platform", Platform)
+@some(25)
+@given(plan=st.lists(_spoilt, min_size=1, max_size=3), is_refused=st.booleans())
+async def test_any_answer_is_understood_or_unexpected(
+    *,
+    scene: Scene,
+    platform: Platform,
+    plan: list[Spoilt],
+    is_refused: bool,
+) -> None:
+    """Every request that we make, answered well or refused, and spoilt: what comes out can be stored and shown.
+
+    All that may be raised is what `port` names, in words that can be stored too and hold no secret.
+    """
+    here, before, provider = scene.here, scene.before, scene.providers[platform]
+    person = here.world.people.get(f"ana@{platform.value}.example") or _busy_person(here, platform, name="ana")
+    credentials = Credentials("sandbox-client", "sandbox-secret", here.world.authorise(person))
+    window = Window(START, START + timedelta(days=28))
+    now = here.clock()
+    before.plan = ()
+    token = "not-the-token" if is_refused else (await provider.refresh(credentials, now=now)).access_token
+    if is_refused:
+        credentials = replace(credentials, refresh_token="not-the-refresh-token")
+
+    async def first_page() -> Any:
+        page = await provider.page(
+            token, provider.first_position(calendar=None, cursor=None, window=window), calendar=None, window=window
+        )
+        if page.next_position is not None:
+            return page, await provider.page(token, page.next_position, calendar=None, window=window)
+        return page
+
+    calls: list[Callable[[], Awaitable[Any]]] = [
+        lambda: provider.refresh(credentials, now=now),
+        first_page,
+        lambda: provider.event(token, "meeting", calendar=None),
+        lambda: provider.event(token, "nowhere", calendar=None),
+        lambda: provider.calendars(token, None),
+        lambda: provider.watch(
+            token, calendar=None, address=f"{here.sandbox.url}/nowhere", secret="channel-secret", now=now
+        ),
+        lambda: provider.prolong(token, "nowhere", now=now),
+        lambda: provider.unwatch(token, "nowhere", resource_id="resource"),
+    ]
+    told: list[str] = []
+    before.plan, before.answered = plan, 0
+    for call in calls:
+        try:
+            answer = await call()
+        except ProviderError as error:
+            answer = str(error)
+            told.append(answer)
+        _check_storable(answer)
+    assert all(len(words) < 2_000 for words in told)
+    secrets = (token, credentials.refresh_token, credentials.client_secret, "channel-secret")
+    assert not [secret for secret in secrets if secret in " ".join(told)]
+
+
+@pytest.mark.parametrize("platform", Platform)
+@some(12)
+@given(plan=st.lists(st.none() | _spoilt, min_size=1, max_size=8), was_well=st.booleans())
+async def test_no_answer_gets_a_calendar_stuck(
+    *,
+    scene: Scene,
+    platform: Platform,
+    plan: list[Spoilt | None],
+    was_well: bool,
+) -> None:
+    """A day of spoilt answers disconnects nobody and breaks no page.
+
+    Once they are well again so is the calendar, and after the next listing its events are the platform's.
+    """
+    here, before = scene.here, scene.before
+    here.clock.at = START
+    spoilt = replace(here, pipeline=replace(here.pipeline, providers=scene.providers))
+    person = _busy_person(here, platform, name=f"p{len(here.world.people)}")
+    before.plan, before.answered = (), 0
+    calendar = await here.connect(person)
+    if was_well:
+        calendar = await spoilt.sync_when_due(calendar.id)
+        for stored in (await here.events(calendar.id)).values():
+            await here.order_bot(stored)
+    before.plan = plan
+    person.primary.move("moved", starts=here.clock() + timedelta(days=6))
+    for pause in (timedelta(), timedelta(minutes=30), timedelta(hours=25)):
+        here.clock.advance(pause)
+        calendar = await spoilt.sync_when_due(calendar.id)
+        assert calendar.state is CalendarState.CONNECTED, calendar.connection_failure_data
+        assert "This service failed" not in (calendar.last_error or "")
+    await _look(scene.site, calendar.id)
+
+    before.plan = ()
+    person.primary.edit("other", title="In the end")
+    calendar = await spoilt.sync_when_due(calendar.id)
+    assert (calendar.state, calendar.last_error, calendar.attempts) == (CalendarState.CONNECTED, None, 0)
+    here.clock.advance(timedelta(hours=25))
+    await spoilt.sync_when_due(calendar.id)
+    twin = await here.sync((await here.connect(person)).id)
+    assert await _standing(here, calendar.id) == await _standing(here, twin.id)
+
+
+async def test_pages_that_lead_in_a_circle_are_given_up(scene: Scene) -> None:
+    """Two pages that name each other as the next one: trouble at the platform, and no work without end."""
+    here, listings = scene.here, 0
+
+    async def circle(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal listings
+        if not scope["path"].endswith("/events"):
+            await here.sandbox.app(scope, receive, send)
+            return
+        listings += 1
+        page = {"items": [], "nextPageToken": f"page-{listings % 2}"}
+        await Response(json.dumps(page), media_type="application/json")(scope, receive, send)
+
+    scene.before.app = circle
+    calendar = await here.connect(_busy_person(here, Platform.GOOGLE, name="ana"))
+    spoilt = replace(here, pipeline=replace(here.pipeline, providers=scene.providers))
+    calendar = await spoilt.sync_when_due(calendar.id)
+    assert (calendar.state, listings) == (CalendarState.CONNECTED, 3)
+    assert calendar.last_error == "The platform leads from page to page in a circle."
+
+
+async def _standing(here: Installation, calendar_id: CalendarId) -> dict[str, tuple[Any, ...]]:
+    """What a client sees of the events that stand."""
+    return {
+        uuid: (stored.name, stored.start_time, stored.end_time, stored.meeting_url, stored.attendees)
+        for uuid, stored in (await here.events(calendar_id)).items()
+        if not stored.is_deleted
+    }
+
+
+async def _look(site: Site, calendar_id: CalendarId) -> None:
+    """Every page and answer that shows the calendar and its events."""
+    project = f"/projects/{site.here.project_id}"
+    for path in (project, f"{project}/calendars", f"{project}/calendars/{calendar_id}", f"{project}/bots"):
+        await site.visit(path)
+    for stored in (await site.here.events(calendar_id)).values():
+        await site.visit(f"{project}/events/{stored.id}")
+    for path in (
+        f"/calendar_events?calendar_id={calendar_id}",
+        f"/calendars/{calendar_id}",
+        f"/calendars/{calendar_id}/export",
+    ):
+        await site.read(path)
