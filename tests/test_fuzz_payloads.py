@@ -58,20 +58,14 @@ class Change:
     value: Any
 
     def spoil(self, body: Any) -> None:
-        """A place near the root is as likely as any that is deep inside."""
-        inside: Any = None
-        key: Any = None
-        rest = self.place
-        here = body
-        while isinstance(here, dict | list) and here:
-            keys = list(here) if isinstance(here, dict) else range(len(here))
-            rest, number = divmod(rest, len(keys))
-            inside, key = here, keys[number]
-            here = here[key]
-            rest, ends_here = divmod(rest, 2)
-            if ends_here:
-                break
-        if inside is None or key in {"scope", "access_token", "refresh_token"}:
+        """Every other time it is one of the few outermost places, any one else."""
+        number, is_any = divmod(self.place, 2)
+        places = list(_places(body, deeply=bool(is_any)))
+        if not places:
+            return
+        inside, key = places[number % len(places)]
+        here = inside[key]
+        if key in {"scope", "access_token", "refresh_token"}:
             # They are believed: a consent without the calendar, and tokens that are refused when they are used.
             return
         match self.act:
@@ -85,6 +79,13 @@ class Change:
                 inside[key] = [here, copy.deepcopy(here)]
             case "cut":
                 inside[key] = here[: len(here) // 2] if isinstance(here, str | list) else None
+
+
+def _places(value: Any, *, deeply: bool) -> Iterator[tuple[Any, Any]]:
+    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield value, key
+        if deeply:
+            yield from _places(value[key], deeply=True)
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ _changes = st.builds(
     st.sampled_from(_ODD),
 )
 _instead = st.tuples(st.sampled_from(_STATUSES), st.sampled_from(_ODD))
-_spoilt = st.builds(Spoilt, st.lists(_changes, min_size=1, max_size=4), st.none() | st.none() | _instead)
+_spoilt = st.builds(Spoilt, st.lists(_changes, min_size=1, max_size=12), st.none() | st.none() | _instead)
 
 
 @pytest.fixture
@@ -217,7 +218,7 @@ def _check_storable(value: Any) -> None:
 
 
 @pytest.mark.parametrize("platform", Platform)
-@some(25)
+@some(100)
 @given(plan=st.lists(_spoilt, min_size=1, max_size=3), is_refused=st.booleans())
 async def test_any_answer_is_understood_or_unexpected(
     *,
@@ -275,7 +276,7 @@ async def test_any_answer_is_understood_or_unexpected(
 
 
 @pytest.mark.parametrize("platform", Platform)
-@some(12)
+@some(8)
 @given(plan=st.lists(st.none() | _spoilt, min_size=1, max_size=8), was_well=st.booleans())
 async def test_no_answer_gets_a_calendar_stuck(
     *,
