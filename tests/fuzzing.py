@@ -133,6 +133,7 @@ async def open_site(here: Installation) -> Site:
         allow_insecure_webhooks=True,
         public_url=None,
         most_webhooks=10,
+        keep_syncs_days=7,
         stop=asyncio.Event(),
     )
     async with here.database.transaction() as tx:

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.schema import DropTable
 
 from attendee.api.operations import create_operations
+from attendee.bots import steps
 from attendee.store import tables
 from tests.api.serving import Client, served_app
 from tests.bots.crew import MEET
@@ -88,6 +89,31 @@ async def test_bots_that_live_are_counted_by_their_state(there: Pushing) -> None
     await here.order_bot((await here.events(calendar.id))["meeting"])
     _, scraped = await _scraped(there.client)
     assert (scraped["attendee_bots", ("scheduled",)], scraped["attendee_bots", ("joining",)]) == (1, 0)
+
+
+async def test_what_was_rolled_back_is_not_counted(there: Pushing) -> None:
+    """A bot that came into a state counts once that is stored."""
+    here = there.here
+    ana = here.world.add_person("ana@acme.example")
+    ana.primary.put("meeting", starts=START + timedelta(hours=1), location=MEET)
+    calendar = await there.connect(ana)
+    bot = await here.order_bot((await here.events(calendar.id))["meeting"])
+
+    async def end(trouble: Exception | None = None) -> None:
+        async with here.database.transaction() as tx:
+            await steps.end(tx, bot, sub_type="bot_not_launched", reason="It was late.", now=here.clock())
+            if trouble is not None:
+                raise trouble
+
+    async def count() -> float:
+        return (await _scraped(there.client))[1].get(("attendee_bot_states_total", ("fatal_error",)), 0)
+
+    before = await count()
+    with pytest.raises(ZeroDivisionError):
+        await end(ZeroDivisionError())
+    assert await count() == before
+    await end()
+    assert await count() == before + 1
 
 
 async def test_a_worker_tells_too_and_so_does_a_process_without_its_database(there: Pushing) -> None:

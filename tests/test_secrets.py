@@ -225,6 +225,7 @@ async def _story(database_url: str) -> AsyncGenerator[Story]:
             allow_insecure_webhooks=True,
             public_url=None,
             most_webhooks=10,
+            keep_syncs_days=7,
             stop=stop,
         )
         async with (

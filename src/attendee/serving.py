@@ -157,6 +157,7 @@ def _application(
         allow_insecure_webhooks=settings.allow_insecure_webhooks,
         public_url=settings.public_url,
         most_webhooks=settings.webhooks_per_project,
+        keep_syncs_days=settings.keep_syncs_days,
         stop=stop,
     )
     return beside(api, EveryRequest(dashboard, name="dashboard"))

@@ -119,6 +119,16 @@ async def test_a_calendar_shows_its_week(here: Visited) -> None:
         assert (await viewer.get(f"{address}?week={nonsense}")).status == 404
 
 
+async def test_a_calendar_without_a_history_says_how_long_one_is_kept(here: Visited) -> None:
+    """By the setting."""
+    viewer = await here.visitor(Role.VIEWER)
+    calendar_id = await here.a_calendar()
+    async with here.database.transaction() as tx:
+        await tx.execute(update(tables.calendars).values(last_successful_sync_at=NOON, last_attempted_sync_at=NOON))
+    page = (await viewer.get(f"/projects/{here.project_id}/calendars/{calendar_id}")).text
+    assert "No sync of the last 7 days found a change" in page
+
+
 async def test_a_calendar_shows_its_syncs(here: Visited) -> None:
     """When, why, what came of it, how long and how many requests; quiet ones between them as a number."""
     viewer = await here.visitor(Role.VIEWER)

@@ -124,6 +124,7 @@ async def visited(database_url: str, *, public_url: str | None = None) -> AsyncG
         allow_insecure_webhooks=True,
         public_url=public_url,
         most_webhooks=10,
+        keep_syncs_days=7,
         stop=stop,
     )
     try:

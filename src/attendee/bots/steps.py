@@ -12,6 +12,7 @@ from attendee.model import ActivityKind, BotEventType, BotState
 from attendee.store import activity, bots
 from attendee.store.activity import Entry
 from attendee.store.bots import Bot
+from attendee.store.database import call_after_commit
 from attendee.webhooks import outbox
 
 
@@ -47,7 +48,7 @@ async def step(
     after = await bots.change(tx, bot.id, values=changed, now=now)
     await bots.record_event(tx, bot.id, type=event, sub_type=sub_type, metadata=metadata, now=happened_at or now)
     if after.state is not bot.state:
-        metrics.bot_states.labels(after.state.value).inc()
+        call_after_commit(tx, metrics.bot_states.labels(after.state.value).inc)
         await outbox.record_bot_state_change(
             tx,
             after,

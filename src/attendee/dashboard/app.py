@@ -67,10 +67,13 @@ def create_dashboard(
     allow_insecure_webhooks: bool,
     public_url: str | None,
     most_webhooks: int,
+    keep_syncs_days: int,
     stop: asyncio.Event,
 ) -> ASGIApp:
     """The application. It neither opens nor closes the database. Streams end when `stop` is set."""
-    dashboard = Dashboard(database, key_ring, clock, allow_insecure_webhooks, public_url, most_webhooks)
+    dashboard = Dashboard(
+        database, key_ring, clock, allow_insecure_webhooks, public_url, most_webhooks, keep_syncs_days
+    )
     pulse = Pulse(database, stop)
     routes: list[BaseRoute] = [
         Route("/static/week.css", _week_stylesheet),

@@ -164,6 +164,7 @@ async def show_calendar(visit: Visit) -> Response:
         week_before=monday - timedelta(days=week.DAYS),
         week_after=monday + timedelta(days=week.DAYS),
         history=history,
+        keep_syncs_days=visit.dashboard.keep_syncs_days,
     )
 
 

@@ -40,6 +40,7 @@ class Dashboard:
     allow_insecure_webhooks: bool
     public_url: str | None
     most_webhooks: int
+    keep_syncs_days: int
 
     @property
     def is_secure(self) -> bool:

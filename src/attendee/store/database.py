@@ -40,6 +40,7 @@ _CONNECTION_SECONDS = 60
 # Where PostgreSQL and its driver begin to quote a value, or the row that it is in.
 _WITH_VALUE = re.compile(r"(invalid input [^:]*:|out of range:|\nDETAIL: |\nHINT: ).*", re.DOTALL)
 _WAKES = "wakes"
+_CALLS = "calls"
 # The name under which processes on one PostgreSQL tell each other of work.
 _CHANNEL = "attendee"
 # A wake-up for every kind of work.
@@ -105,8 +106,12 @@ class Database:
         async with self._connected() as connection:
             wakes: set[str] = set()
             connection.info[_WAKES] = wakes
+            calls: list[Callable[[], None]] = []
+            connection.info[_CALLS] = calls
             async with connection.begin():
                 yield connection
+        for call in calls:
+            call()
         for work in wakes:
             self.wake_here(work)
         if wakes and not self.is_sqlite:
@@ -297,6 +302,11 @@ def is_away(trouble: Exception) -> bool:
 def wake_after_commit(tx: AsyncConnection, work: str) -> None:
     """Notes that this transaction makes work in the table `work` due; told to the listeners after the commit."""
     tx.info[_WAKES].add(work)
+
+
+def call_after_commit(tx: AsyncConnection, call: Callable[[], None]) -> None:
+    """Notes what is to be counted or told once this transaction has committed, and only then. It must not raise."""
+    tx.info[_CALLS].append(call)
 
 
 async def migrate(url: str, *, to: str = "head") -> None:
