@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from attendee import clock
+from attendee.sandbox.rooms import IN_MEETING
 from tests.chaos.run import QUEUES, Plan, Stage, calm_down, connect_calendars, set_stage, wreak_havoc
 
 # Of an event's fields, those that change without anything that a person could see.
@@ -18,6 +19,8 @@ _LATE = timedelta(seconds=5)
 # Of what was resident when the second quarter began to the last quarter, in bytes: caches fill, leaks go on.
 _MAY_GROW = 12 * 1024 * 1024
 _AT_ONCE = 20
+# States of bots whose event lives: those that wait, and those that are there or on their way.
+_ALIVE = {"scheduled", "staged", "joining", "waiting_room", "joined_not_recording", "joined_recording"}
 _SHOWN = 5
 
 _Events = dict[str, dict[str, Any]]
@@ -42,6 +45,7 @@ async def broken_promises(plan: Plan, tell: Callable[[str], None]) -> list[str]:
             "a webhook that was lost": lambda: _lost_webhooks(stage),
             "a change that was not told of": lambda: _untold_changes(stage, events),
             "a bot that is orphaned or forgotten": lambda: _lost_bots(stage, events),
+            "a bot that the fleet has too often, too long or not at all": lambda: _wrong_launches(stage),
             "work that is stuck": lambda: _stuck(stage),
             "a fault of our own in the log": lambda: _faults(stage),
             "memory that grows": lambda: _growing(stage),
@@ -152,7 +156,7 @@ async def _lost_bots(stage: Stage, events: _Events) -> list[str]:
     ways = []
     for bot in bots:
         event = events.get(bot["calendar_event_id"])
-        if bot["state"] != "scheduled" or event is None or event["is_deleted"]:
+        if bot["state"] not in _ALIVE or event is None or event["is_deleted"]:
             ways.append(f"{bot['id']} is {bot['state']} for {event}")
         elif (bot["join_at"], bot["meeting_url"]) != (event["start_time"], event["meeting_url"]):
             ways.append(f"{bot} does not agree with {event}")
@@ -170,6 +174,27 @@ async def _lost_bots(stage: Stage, events: _Events) -> list[str]:
         if is_done_for == (key in orders):
             ways.append(f"{key} for {bot['calendar_event_id']}: {'still there' if is_done_for else 'missing'}")
     return ways
+
+
+async def _wrong_launches(stage: Stage) -> list[str]:
+    """The fleet has every bot that was launched, where and when it is to join, once and by one order, and no other.
+
+    Meetings that bots are launched for are not moved while this lasts, so that no bot needs a second order.
+    """
+    fleet = stage.platforms.sandbox.app.state.fleet
+    bots = await stage.client.everything("/bots?page_size=500")
+    launched = {bot["id"]: bot for bot in bots if bot["state"] != "scheduled"}
+    orders = Counter(taken.order.bot_id for taken in fleet._taken.values())
+    ways = [f"{id} was not called off" for id in fleet.bots.keys() - launched.keys()]
+    ways += [f"{id} is {launched[id]['state']} and unknown to the fleet" for id in launched.keys() - fleet.bots.keys()]
+    ways += [f"{id} was ordered by {count} keys" for id, count in orders.items() if count > 1]
+    for id in launched.keys() & fleet.bots.keys():
+        order, bot = fleet.bots[id].order, launched[id]
+        if (order.join_at, order.meeting_url) != (datetime.fromisoformat(bot["join_at"]), bot["meeting_url"]):
+            ways.append(f"{bot} does not agree with {order}")
+    joined = sum(one.visitor.presence in IN_MEETING for one in fleet.bots.values())
+    stage.say(f"{len(orders)} bots were ordered of the fleet, {len(fleet.bots)} are there, {joined} in their meetings")
+    return ways if joined else [*ways, "no bot is in a meeting"]
 
 
 async def _stuck(stage: Stage) -> list[str]:

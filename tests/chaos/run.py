@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,14 @@ _CALM_SECONDS = 60
 _TELL_EVERY_SECONDS = 5
 # How long is waited for the claims of the dead, for what failed under fire to be tried again, and for the next polls.
 _SETTLE_SECONDS = 240
-_SETTLE_IN_A_HURRY_SECONDS = 45
+_SETTLE_IN_A_HURRY_SECONDS = 90
 # Short, so that a push that was lost is made up for soon.
 _SYNC_SECONDS = 20
 
-QUEUES = ("calendars", "channels", "bots", "deliveries")
+# Until a meeting that bots are to go to begins.
+_AT_ONCE = timedelta(seconds=5)
+
+QUEUES = ("calendars", "channels", "bots", "launches", "deliveries")
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,10 @@ async def set_stage(plan: Plan, tell: Callable[[str], None]) -> AsyncGenerator[S
                 MICROSOFT_TOKEN_URL=f"{platforms.sandbox.microsoft_url}/common/oauth2/v2.0/token",
                 SYNC_INTERVAL_SECONDS=str(_SYNC_SECONDS),
                 PUSH_SYNC_INTERVAL_SECONDS=str(_SYNC_SECONDS),
+                BOT_RUNNER="http",
+                BOT_RUNNER_URL=platforms.sandbox.fleet_url,
+                # Far longer than this lasts: what begins soon is staged at once, and may be called off.
+                BOT_LAUNCH_LEAD_SECONDS="3600",
                 ALLOW_INSECURE_WEBHOOKS="true",
                 LOG_FORMAT="json",
                 LOG_LEVEL="warning",
@@ -208,7 +215,9 @@ async def connect_calendars(stage: Stage) -> None:
 
 async def wreak_havoc(stage: Stage) -> None:
     """Changes events, orders bots, and as planned kills processes and starts them again, and the database once."""
-    works: list[Callable[..., Coroutine[Any, Any, None]]] = [_change, _order, _report]
+    # One bot at least gets to its meeting, however busy the machine is that this runs on.
+    await _call_meeting(stage, begins_in=_AT_ONCE, until=time.monotonic() + _CALM_SECONDS)
+    works: list[Callable[..., Coroutine[Any, Any, None]]] = [_change, _order, _meet, _meet, _meet, _report]
     if stage.plan.kill_every_seconds is not None:
         works += [_kill, _restart_database]
     async with asyncio.TaskGroup() as tasks:
@@ -222,6 +231,27 @@ async def _change(stage: Stage, *, until: float) -> None:
         await asyncio.sleep(stage.choose.expovariate(stage.plan.changes_a_second))
 
 
+async def _meet(stage: Stage, *, until: float) -> None:
+    """Meetings that begin while this lasts, and some that begin later and may be cancelled: a bot is sent to each."""
+    while time.monotonic() < until:
+        await _call_meeting(stage, begins_in=stage.choose.choice((_AT_ONCE, timedelta(minutes=40))), until=until)
+
+
+async def _call_meeting(stage: Stage, *, begins_in: timedelta, until: float) -> None:
+    calendar, entry = stage.platforms.call_meeting(begins_in=begins_in)
+    calendar_id = next(id for id, email in stage.calendars.items() if email == calendar.owner)
+    found: list[dict[str, Any]] = []
+    while not found and time.monotonic() < until:
+        await asyncio.sleep(0.2)
+        _, page = await stage.client.call("GET", f"/calendar_events?calendar_id={calendar_id}&page_size=500")
+        found = [one for one in page["results"] if one["name"] == entry.details.title]
+    for event in found:
+        await _send_bot(stage, event)
+    if begins_in > _AT_ONCE and stage.choose.random() < 0.5:
+        await asyncio.sleep(1)
+        calendar.delete(entry.id)
+
+
 async def _order(stage: Stage, *, until: float) -> None:
     while time.monotonic() < until:
         calendar_id = stage.choose.choice(list(stage.calendars))
@@ -229,16 +259,19 @@ async def _order(stage: Stage, *, until: float) -> None:
         assert status == 200, page
         free = [one for one in page["results"] if not one["is_deleted"] and one["meeting_url"]]
         if free:
-            event = stage.choose.choice(free)
-            stage.orders += 1
-            key = f"order-{stage.orders}"
-            order = {"bot_name": "Notes", "calendar_event_id": event["id"], "deduplication_key": key}
-            status, bot = await stage.client.call("POST", "/bots", order)
-            # Refused where the event was deleted in between, or where the answer to the first asking was lost.
-            assert status in {201, 400}, bot
-            if status == 201:
-                stage.bots[key] = bot
+            await _send_bot(stage, stage.choose.choice(free))
         await asyncio.sleep(0.1)
+
+
+async def _send_bot(stage: Stage, event: dict[str, Any]) -> None:
+    stage.orders += 1
+    key = f"order-{stage.orders}"
+    order = {"bot_name": "Notes", "calendar_event_id": event["id"], "deduplication_key": key}
+    status, bot = await stage.client.call("POST", "/bots", order)
+    # Refused where the event was deleted in between, or where the answer to the first asking was lost.
+    assert status in {201, 400}, bot
+    if status == 201:
+        stage.bots[key] = bot
 
 
 async def _kill(stage: Stage, *, until: float) -> None:
@@ -316,5 +349,9 @@ async def _still_to_do(stage: Stage) -> str:
     behind = sum(asked.get(row["deduplication_key"], now) >= row["at"] for row in synced)
     pending = len(await stage.rows("SELECT id FROM deliveries WHERE state = 'pending'"))
     opening = len(await stage.rows("SELECT id FROM channels WHERE claim_id IS NOT NULL OR due_at < $1", now))
-    parts = {"calendars": behind, "webhooks": pending, "channels": opening}
+    # Once all bots have been launched or called off whose time it is.
+    untold = "SELECT id FROM launches WHERE state <> 'taken'"
+    unlaunched = "SELECT id FROM bots WHERE state = 'scheduled' AND due_at < $1"
+    launching = len(await stage.rows(untold)) + len(await stage.rows(unlaunched, now))
+    parts = {"calendars": behind, "webhooks": pending, "channels": opening, "launches": launching}
     return ", ".join(f"{count} {name}" for name, count in parts.items() if count)

@@ -11,6 +11,7 @@ from tests.chaos.run import Plan
 async def test_every_promise_outlasts_chaos() -> None:
     """Views equal the platforms', no webhook is lost, no calendar is synced twice at once, no bot is orphaned.
 
+    Bots get to their meetings, each by one launch, and are called off with their event.
     Two that serve and two that work are killed at random under a load of changes, and their database once.
     """
     plan = Plan(
