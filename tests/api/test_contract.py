@@ -31,7 +31,6 @@ _EXAMPLES = int(os.environ.get("FUZZ") or 2)
 _WITH_RULES = {
     "POST /api/v1/bots",
     "PATCH /api/v1/bots/{bot_id}",
-    "DELETE /api/v1/bots/{bot_id}",
     "POST /api/v1/bots/{bot_id}/leave",
     "POST /api/v1/calendars",
     "PATCH /api/v1/calendars/{calendar_id}",

@@ -68,7 +68,7 @@ async def _asked(
     request: Request,
     cursor: CursorParameter = None,
     page_size: PageSizeParameter = None,
-    ordering: Annotated[str | None, Query(json_schema_extra={"enum": list(_LISTING.orderings)})] = None,
+    ordering: Annotated[str | None, Query(json_schema_extra={"enum": [*_LISTING.orderings, ""]})] = None,
 ) -> AskedPage:
     return read_asked_page(_LISTING, request, cursor=cursor, page_size=page_size, ordering=ordering)
 

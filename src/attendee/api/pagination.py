@@ -21,8 +21,13 @@ CursorParameter = Annotated[str | None, Query(description="From `next` or `previ
 PageSizeParameter = Annotated[
     str | None,
     Query(
-        description="How many results a page has.",
-        json_schema_extra={"anyOf": [{"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE}]},
+        description="How many results a page has. An empty one says nothing.",
+        json_schema_extra={
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE},
+                {"type": "string", "maxLength": 0},
+            ]
+        },
     ),
 ]
 
