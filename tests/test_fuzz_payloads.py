@@ -22,7 +22,7 @@ from attendee.meetings import find_meeting_url
 from attendee.model import CalendarId, CalendarState, Credentials, Platform, RemoteEvent, Window
 from attendee.providers.google import GoogleCalendar
 from attendee.providers.microsoft import MicrosoftCalendar
-from attendee.providers.port import CalendarProvider, ProviderError
+from attendee.providers.port import CalendarProvider, Page, ProviderError
 from attendee.sandbox.entries import Guest
 from attendee.sandbox.world import Person
 from tests.api.serving import served_app
@@ -211,10 +211,12 @@ def _check_storable(value: Any) -> None:
     for text in _texts(value):
         assert "\0" not in text
         text.encode()
-    if isinstance(value, RemoteEvent):
-        assert value.start_at <= value.end_at
-        assert value.start_at - timedelta(days=1) < value.end_at + timedelta(days=1)
-        json.loads(value.raw)
+    pages = value if isinstance(value, tuple) else (value,)
+    for item in [item for page in pages for item in (page.items if isinstance(page, Page) else [page])]:
+        if isinstance(item, RemoteEvent):
+            assert item.start_at <= item.end_at
+            assert item.start_at - timedelta(days=1) < item.end_at + timedelta(days=1)
+            json.loads(item.raw)
 
 
 @pytest.mark.parametrize("platform", Platform)
@@ -241,17 +243,16 @@ async def test_any_answer_is_understood_or_unexpected(
     if is_refused:
         credentials = replace(credentials, refresh_token="not-the-refresh-token")
 
-    async def first_page() -> Any:
-        page = await provider.page(
-            token, provider.first_position(calendar=None, cursor=None, window=window), calendar=None, window=window
-        )
+    async def first_pages() -> Any:
+        position = provider.first_position(calendar=None, cursor=None, window=window)
+        page = await provider.page(token, position, calendar=None, window=window)
         if page.next_position is not None:
             return page, await provider.page(token, page.next_position, calendar=None, window=window)
         return page
 
     calls: list[Callable[[], Awaitable[Any]]] = [
         lambda: provider.refresh(credentials, now=now),
-        first_page,
+        first_pages,
         lambda: provider.event(token, "meeting", calendar=None),
         lambda: provider.event(token, "nowhere", calendar=None),
         lambda: provider.calendars(token, None),
