@@ -1,13 +1,15 @@
 """A Google that costs next to nothing, as a process of its own: `python -m bench.fake_platform`.
 
 It knows one calendar for everybody. A sync token gets no change, or with `--changes` one changed event each time; a
-listing gets `--events` events. Under /bench it tells what it was asked.
+listing gets `--events` events, four of each series, and every listing has meeting links of its own: what is remembered
+of other calendars helps no sync. Under /bench it tells what it was asked.
 """
 
 import argparse
 import re
 import time
 from datetime import timedelta
+from string import ascii_lowercase
 from typing import Any
 
 import orjson
@@ -21,6 +23,7 @@ _TOKEN = orjson.dumps({"access_token": "ya29.bench", "expires_in": 3599, "token_
 # As many events as Google gives at once, and as many hours as lie in the window that is synced.
 _PAGE = 1_000
 _HOURS = 600
+_OCCURRENCES = 4
 
 
 class FakePlatform:
@@ -46,7 +49,7 @@ class FakePlatform:
         match request.method, path.rsplit("/", 1)[-1]:
             case "GET", "events":
                 page = re.search(r"pageToken=page(\d+)", query)
-                return self._listing[int(page[1])] if page else self._answer_sync(uses_cursor="syncToken=" in query)
+                return self._own_links(int(page[1])) if page else self._answer_sync(uses_cursor="syncToken=" in query)
             case "POST", "token":
                 return _TOKEN
             case "POST", "watch":
@@ -65,10 +68,13 @@ class FakePlatform:
             self._first_at = self._last_at
         self._syncs += 1
         if not uses_cursor:
-            return self._listing[0]
+            return self._own_links(0)
         if not self._changes:
             return self._quiet
         return _page([_event(0, f"Weekly planning, version {self._syncs}")])
+
+    def _own_links(self, page: int) -> bytes:
+        return self._listing[page].replace(b"abc-", _letters(self._syncs, 3).encode() + b"-")
 
     def _open(self, wanted: dict[str, Any]) -> bytes:
         self._channels.append({"id": wanted["id"], "token": wanted["token"]})
@@ -87,6 +93,7 @@ def _page(items: list[dict[str, Any]], *, next_page: int | None = None) -> bytes
 
 
 def _event(number: int, title: str) -> dict[str, Any]:
+    link = f"https://meet.google.com/abc-{_letters(number // _OCCURRENCES, 4)}-hij"
     start = clock.now().replace(minute=0, second=0, microsecond=0) + timedelta(days=1, hours=number % _HOURS)
     return {
         "kind": "calendar#event",
@@ -108,14 +115,19 @@ def _event(number: int, title: str) -> dict[str, Any]:
             {"email": f"guest{guest}@example.com", "responseStatus": "accepted", "displayName": f"Guest {guest}"}
             for guest in range(5)
         ],
-        "hangoutLink": "https://meet.google.com/abc-defg-hij",
+        "hangoutLink": link,
         "conferenceData": {
-            "entryPoints": [{"entryPointType": "video", "uri": "https://meet.google.com/abc-defg-hij"}],
-            "conferenceId": "abc-defg-hij",
+            "entryPoints": [{"entryPointType": "video", "uri": link}],
+            "conferenceId": link[-12:],
         },
         "reminders": {"useDefault": True},
         "eventType": "default",
     }
+
+
+def _letters(number: int, count: int) -> str:
+    """The number in so many letters."""
+    return "".join(ascii_lowercase[number // 26**place % 26] for place in reversed(range(count)))
 
 
 async def _serve(*, events: int, changes: bool, seconds: float) -> None:

@@ -8,6 +8,7 @@ whatever somebody sends is read in time that grows with its length, and no faste
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from attendee.link_texts import MAX_LINK_LENGTH, FoundLink, LinkText, may_hold_link, unescaped
@@ -17,6 +18,10 @@ from attendee.meeting_services import SERVICES
 from attendee.meeting_shapes import PAGES, Kind, Service, Shape
 
 MAX_WRAPPERS = 5
+# The occurrences of a series, and the calendars of everybody who is invited, have the same conference link: what was
+# found in the last short texts is remembered, in a few hundred kilobytes.
+_REMEMBERED = 2_048
+_SHORT = 500
 
 # What sentences, Markdown and mail programs put around a link. A closing brace may end a Teams link's context.
 _BEFORE_LINK = " \t\r\n\f\v\u00a0\u200b\ufeff<([{\"'`*_"
@@ -86,6 +91,7 @@ class MeetingLinks:
         for name, host in extra_hosts:
             self._add(name, host)
         self._joinable = {name: _service(name).title for name in joinable}
+        self._remembered = lru_cache(_REMEMBERED)(self._find_in)
 
     def find_meeting_url(self, *, conference: Sequence[str], location: str, body: str, title: str) -> str | None:
         """The event's meeting link, normalised; None if it has none.
@@ -95,9 +101,10 @@ class MeetingLinks:
         and then the first by place. Every field may be plain text, HTML or Markdown.
         """
         for text in (*conference, location, body, title):
-            best = self._best(LinkText(text)) if may_hold_link(text) else None
-            if best is not None:
-                return best.url
+            if may_hold_link(text):
+                url = self._remembered(text) if len(text) <= _SHORT else self._find_in(text)
+                if url is not None:
+                    return url
         return None
 
     def normalise_meeting_url(self, text: str) -> MeetingUrl | None:
@@ -150,6 +157,10 @@ class MeetingLinks:
 
     def _is_known(self, host: str) -> bool:
         return any(parent in self._places or parent in self._wrappers for parent in with_parents(host))
+
+    def _find_in(self, text: str) -> str | None:
+        best = self._best(LinkText(text))
+        return None if best is None else best.url
 
     def _best(self, text: LinkText) -> MeetingUrl | None:
         best: tuple[tuple[bool, Kind], MeetingUrl] | None = None
