@@ -447,6 +447,14 @@ def test_the_corpus_is_read_as_a_person_would(case: dict[str, Any]) -> None:
         assert taken.url == case["expected"]
 
 
+def test_a_text_that_is_a_link_is_read_as_a_search_would() -> None:
+    """For every link that an event of the corpus has as its conference, and every one that was found in it."""
+    links = {link for case in CASES for link in (*case.get("conference", ()), case["expected"]) if link}
+    for link in links:
+        in_sentence = find_meeting_url(conference=(), location="", body=f"Join: {link}", title="")
+        assert find_meeting_url(conference=[link], location="", body="", title="") == in_sentence
+
+
 def test_the_corpus_is_wide() -> None:
     """At least 400 cases, no two alike, with meetings of every service that has hosts, and texts without any."""
     assert len(CASES) >= 400

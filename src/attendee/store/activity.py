@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.model import ActivityKind, BotId, CalendarId, EventId, ProjectId
+from attendee.store.bulk import Bulk
 from attendee.store.tables import activity
+
+_ENTRIES = Bulk(activity, ("project_id", "calendar_id", "event_id", "bot_id", "kind", "detail", "created_at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +33,10 @@ async def record(
     now: datetime,
 ) -> None:
     """Appends the entries, in their order."""
-    if not entries:
-        return
-    await tx.execute(
-        insert(activity),
+    await _ENTRIES.store(
+        tx,
         [
-            {
-                "project_id": project_id,
-                "calendar_id": calendar_id,
-                "event_id": entry.event_id,
-                "bot_id": entry.bot_id,
-                "kind": entry.kind.value,
-                "detail": entry.detail,
-                "created_at": now,
-            }
+            (project_id, calendar_id, entry.event_id, entry.bot_id, entry.kind.value, entry.detail, now)
             for entry in entries
         ],
     )

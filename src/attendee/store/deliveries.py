@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from sqlalchemy import Row, case, insert, select, update
+from sqlalchemy import Row, bindparam, case, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.errors import ClaimLost, NotAllowed, NotFound
@@ -74,20 +74,24 @@ class Attempt:
     error: str | None
 
 
+_subscriptions = webhook_subscriptions.c
+_SUBSCRIPTIONS = select(
+    _subscriptions.id, _subscriptions.url, _subscriptions.bot_id, _subscriptions.is_active, _subscriptions.triggers
+).where(_subscriptions.project_id == bindparam("of_project"))
+_OF_PROJECT = _SUBSCRIPTIONS.where(_subscriptions.bot_id.is_(None))
+_OF_PROJECT_OR_BOT = _SUBSCRIPTIONS.where(
+    _subscriptions.bot_id.is_(None) | (_subscriptions.bot_id == bindparam("of_bot"))
+)
+
+
 async def subscribers(
     tx: AsyncConnection, *, project_id: ProjectId, trigger: Trigger, bot_id: BotId | None = None
 ) -> list[Subscriber]:
     """The active subscriptions that asked for the trigger: the bot's own if it has any, else the project's."""
-    rows = (
-        await tx.execute(
-            select(webhook_subscriptions).where(
-                webhook_subscriptions.c.project_id == project_id,
-                webhook_subscriptions.c.bot_id.is_(None)
-                if bot_id is None
-                else webhook_subscriptions.c.bot_id.is_(None) | (webhook_subscriptions.c.bot_id == bot_id),
-            )
-        )
-    ).all()
+    if bot_id is None:
+        rows = (await tx.execute(_OF_PROJECT, {"of_project": project_id})).all()
+    else:
+        rows = (await tx.execute(_OF_PROJECT_OR_BOT, {"of_project": project_id, "of_bot": bot_id})).all()
     of_bot = [row for row in rows if row.bot_id is not None]
     return [
         Subscriber(SubscriptionId(row.id), row.url)

@@ -5,18 +5,18 @@ from datetime import datetime
 
 import orjson
 from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.model import CalendarId, EventId, KnownEvent, ProjectId, SetAside, Touched
+from attendee.store.bulk import Bulk
 from attendee.store.tables import events, set_aside_events
 
 # Both databases limit how many values one statement may carry.
 _IDS_A_STATEMENT = 1000
 
 
-_KNOWN_COLUMNS = (
+# These are built once, because every sync that finds something asks them.
+_KNOWN = select(
     events.c.id,
     events.c.platform_uuid,
     events.c.fingerprint,
@@ -24,6 +24,27 @@ _KNOWN_COLUMNS = (
     events.c.start_time,
     events.c.end_time,
     events.c.meeting_url,
+).where(events.c.calendar_id == bindparam("of_calendar"))
+_KNOWN_OF = _KNOWN.where(events.c.platform_uuid.in_(bindparam("some", expanding=True)))
+_ALL_GOOD = delete(set_aside_events).where(set_aside_events.c.calendar_id == bindparam("of_calendar"))
+_GOOD = _ALL_GOOD.where(set_aside_events.c.platform_uuid == bindparam("over_uuid"))
+# Of an event that is there already, what changes when it does.
+_CHANGING = (
+    "fingerprint",
+    "name",
+    "meeting_url",
+    "start_time",
+    "end_time",
+    "start_date",
+    "end_date",
+    "is_deleted",
+    "attendees",
+    "raw",
+    "ical_uid",
+    "updated_at",
+)
+_WHOLE = Bulk(
+    events, ("id", "project_id", "calendar_id", "platform_uuid", "created_at", *_CHANGING), replacing=_CHANGING
 )
 
 
@@ -31,15 +52,15 @@ async def known(
     tx: AsyncConnection, calendar_id: CalendarId, *, platform_uuids: Collection[str] | None
 ) -> dict[str, KnownEvent]:
     """The stored events of a calendar by the platform's ids: those named, or all of them for None."""
-    query = select(*_KNOWN_COLUMNS).where(events.c.calendar_id == calendar_id)
+    of_calendar = {"of_calendar": calendar_id}
     if platform_uuids is None:
-        rows = (await tx.execute(query)).all()
+        rows = (await tx.execute(_KNOWN, of_calendar)).all()
     else:
         rows = []
         wanted = list(platform_uuids)
         for start in range(0, len(wanted), _IDS_A_STATEMENT):
             some = wanted[start : start + _IDS_A_STATEMENT]
-            rows += (await tx.execute(query.where(events.c.platform_uuid.in_(some)))).all()
+            rows += (await tx.execute(_KNOWN_OF, of_calendar | {"some": some})).all()
     return {row.platform_uuid: KnownEvent(*row) for row in rows}
 
 
@@ -61,35 +82,32 @@ async def record(
 
     A cancellation changes `is_deleted` and nothing else: the platform's minimal forms overwrite nothing.
     """
-    whole = [
-        {
-            "id": one.id,
-            "project_id": project_id,
-            "calendar_id": calendar_id,
-            "platform_uuid": one.after.platform_uuid,
-            "fingerprint": one.after.fingerprint,
-            "name": one.after.name,
-            "meeting_url": one.after.meeting_url,
-            "start_time": one.after.start_at,
-            "end_time": one.after.end_at,
-            "start_date": one.after.start_on,
-            "end_date": one.after.end_on,
-            "is_deleted": False,
-            "attendees": orjson.dumps(one.after.attendees).decode(),
-            "raw": one.after.raw,
-            "ical_uid": one.after.ical_uid,
-            "created_at": stamp,
-            "updated_at": stamp,
-        }
-        for one in touched
-        if one.after is not None
-    ]
-    if whole:
-        insert_here = sqlite_insert if tx.dialect.name == "sqlite" else postgresql_insert
-        statement = insert_here(events)
-        kept = {"id", "project_id", "calendar_id", "platform_uuid", "created_at"}
-        replaced = {name: statement.excluded[name] for name in whole[0] if name not in kept}
-        await tx.execute(statement.on_conflict_do_update(index_elements=[events.c.id], set_=replaced), whole)
+    await _WHOLE.store(
+        tx,
+        [
+            (
+                one.id,
+                project_id,
+                calendar_id,
+                one.after.platform_uuid,
+                stamp,
+                one.after.fingerprint,
+                one.after.name,
+                one.after.meeting_url,
+                one.after.start_at,
+                one.after.end_at,
+                one.after.start_on,
+                one.after.end_on,
+                False,
+                orjson.dumps(one.after.attendees).decode(),
+                one.after.raw,
+                one.after.ical_uid,
+                stamp,
+            )
+            for one in touched
+            if one.after is not None
+        ],
+    )
     gone = [{"gone_id": one.id} for one in touched if one.after is None]
     if gone:
         await tx.execute(
@@ -107,17 +125,11 @@ async def record_set_aside(
 ) -> None:
     """Remembers what can't be stored and why. `come_good` are the ids that are no longer so, None for all others."""
     if come_good is None:
-        await tx.execute(delete(set_aside_events).where(set_aside_events.c.calendar_id == calendar_id))
+        await tx.execute(_ALL_GOOD, {"of_calendar": calendar_id})
     else:
-        over = [{"over_uuid": uuid} for uuid in {*come_good, *(one.platform_uuid for one in set_aside)}]
-        if over:
-            await tx.execute(
-                delete(set_aside_events).where(
-                    set_aside_events.c.calendar_id == calendar_id,
-                    set_aside_events.c.platform_uuid == bindparam("over_uuid"),
-                ),
-                over,
-            )
+        uuids = {*come_good, *(one.platform_uuid for one in set_aside)}
+        if uuids:
+            await tx.execute(_GOOD, [{"of_calendar": calendar_id, "over_uuid": uuid} for uuid in uuids])
     rows = {
         one.platform_uuid: {
             "calendar_id": calendar_id,

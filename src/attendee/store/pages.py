@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Integer, Row, Select, bindparam, literal, tuple_
+from sqlalchemy import Column, ColumnElement, Integer, Row, Select, literal, literal_column, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
@@ -55,7 +55,7 @@ async def read_page(
         query = query.where(_beyond(ordering, position, descending=descending))
     columns = (ordering.column, ordering.tie_breaker)
     # Written into the statement, because PostgreSQL plans a page of unknown size as if it were a tenth of the table.
-    one_more = bindparam(None, size + 1, type_=Integer, literal_execute=True)
+    one_more: ColumnElement[int] = literal_column(str(int(size) + 1), Integer)
     query = query.order_by(*(column.desc() if descending else column.asc() for column in columns)).limit(one_more)
     found = (await tx.execute(query)).all()
     rows = found[:size]

@@ -6,12 +6,32 @@ Quiet syncs leave no row, since they must cost next to nothing; how many there w
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from attendee.model import SyncOutcome, SyncReason
+from attendee.store.bulk import Bulk
 from attendee.store.calendars import Calendar
 from attendee.store.tables import calendars, syncs
+
+_SYNCS = Bulk(
+    syncs,
+    (
+        "project_id",
+        "calendar_id",
+        "reason",
+        "outcome",
+        "listed",
+        "started_at",
+        "milliseconds",
+        "requests",
+        "created",
+        "updated",
+        "deleted",
+        "quiet_before",
+        "error",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +51,25 @@ class Sync:
 
 async def record(tx: AsyncConnection, calendar: Calendar, sync: Sync, *, now: datetime) -> None:
     """Adds the sync to the history of its calendar, locked by the caller."""
-    await tx.execute(
-        insert(syncs).values(
-            project_id=calendar.project_id,
-            calendar_id=calendar.id,
-            reason=sync.reason.value,
-            outcome=sync.outcome.value,
-            listed=sync.listed,
-            started_at=sync.started_at,
-            milliseconds=max(0, (now - sync.started_at) // timedelta(milliseconds=1)),
-            requests=sync.requests,
-            created=sync.created,
-            updated=sync.updated,
-            deleted=sync.deleted,
-            quiet_before=calendar.quiet_syncs,
-            error=sync.error,
-        )
+    await _SYNCS.store(
+        tx,
+        [
+            (
+                calendar.project_id,
+                calendar.id,
+                sync.reason.value,
+                sync.outcome.value,
+                sync.listed,
+                sync.started_at,
+                max(0, (now - sync.started_at) // timedelta(milliseconds=1)),
+                sync.requests,
+                sync.created,
+                sync.updated,
+                sync.deleted,
+                calendar.quiet_syncs,
+                sync.error,
+            )
+        ],
     )
     if calendar.quiet_syncs:
         await tx.execute(update(calendars).where(calendars.c.id == calendar.id).values(quiet_syncs=0))
