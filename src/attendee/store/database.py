@@ -85,12 +85,15 @@ class Database:
             _prepare_sqlite(self._writer, begin="BEGIN IMMEDIATE", query_only=False)
             _prepare_sqlite(self._reader, begin="BEGIN", query_only=True)
         else:
-            self._writer = self._reader = create_async_engine(
+            self._writer = create_async_engine(
                 parsed.difference_update_query(["sslmode"]),
                 pool_size=_POSTGRESQL_CONNECTIONS,
                 connect_args=_postgresql_arguments(parsed),
                 **_ENGINE,
             )
+            # On the same connections. In a transaction each statement would see the latest state of the data as well:
+            # its beginning and its end would only be two round trips more.
+            self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
             self._to_write = self._to_read = asyncio.Semaphore(_POSTGRESQL_CONNECTIONS)
             event.listen(self._writer.sync_engine, "handle_error", _keep_values_out)
             event.listen(self._writer.sync_engine, "checkout", _refuse_closed)
@@ -119,7 +122,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
-        """A transaction that only reads."""
+        """Only reads: on SQLite all from one state of the data, on PostgreSQL each statement from the latest."""
         async with _in_line(self._to_read), self._reader.connect() as connection, connection.begin():
             yield connection
 
