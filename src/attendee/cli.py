@@ -1,4 +1,7 @@
-"""The command line. Settings are read here, once for each command, and handed down as plain values."""
+"""The command line. Settings are read here, once for each command, and handed down as plain values.
+
+What serves is imported by the commands that serve: it takes longer to load than the other commands do to run.
+"""
 
 import asyncio
 import shlex
@@ -15,16 +18,11 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from attendee import __version__, clock, logs, serving, startup
+from attendee import __version__, clock, logs, startup
 from attendee.clock import written
-from attendee.demo.story import tell_story
 from attendee.doctor import Finding, Verdict, examine
 from attendee.errors import Invalid, NotAllowed, NotFound
 from attendee.model import Role, Trigger
-from attendee.sandbox.app import SandboxServer
-from attendee.sandbox.microsoft_seed import seed_microsoft_week
-from attendee.sandbox.seed import seed_week
-from attendee.sandbox.world import World
 from attendee.settings import Settings, read_settings
 from attendee.startup import CannotStart, Opened
 from attendee.store import links, projects, resealing, subscriptions, users
@@ -86,6 +84,8 @@ def serve(
     ] = True,
 ) -> None:
     """Serve the API, and do the work that is due, until Ctrl-C."""
+    from attendee import serving  # noqa: PLC0415  # as said above
+
     settings = _settings()
     _run(serving.serve(settings, with_worker=worker, tell=typer.echo))
 
@@ -93,18 +93,24 @@ def serve(
 @app.command()
 def worker() -> None:
     """Do the work that is due, beside other processes on one PostgreSQL database, until Ctrl-C."""
+    from attendee import serving  # noqa: PLC0415  # as said above
+
     _run(serving.work(_settings(), tell=typer.echo))
 
 
 @app.command()
 def sandbox() -> None:
     """Run a small Google and a small Microsoft on this machine, each with a full calendar, until Ctrl-C."""
-    _run(_serve_sandbox(_settings().sandbox_port))
+    from attendee.demo.sandbox import serve_sandbox  # noqa: PLC0415  # as said above
+
+    _run(serve_sandbox(_settings().sandbox_port, tell=typer.echo))
 
 
 @app.command()
 def demo(*, once: Annotated[bool, typer.Option("--once", help="End with status 0 after the story.")] = False) -> None:
     """Run service, sandbox and an example application together, and show what the service does for its users."""
+    from attendee.demo.story import tell_story  # noqa: PLC0415  # as said above
+
     raise typer.Exit(_run(tell_story(once=once)))
 
 
@@ -473,22 +479,6 @@ def _run_short(work: Callable[[Opened], Awaitable[_Result]]) -> _Result:
 def _run(work: Coroutine[Any, Any, _Result]) -> _Result:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
-
-
-async def _serve_sandbox(port: int) -> None:
-    world = World(clock.now)
-    try:
-        server = SandboxServer(world, port=port)
-    except OSError as trouble:
-        raise serving.cannot_listen(trouble, host="127.0.0.1", port=port) from None
-    ada = world.add_person("ada.lind@acme.example", name="Ada Lind", zone="Europe/Berlin")
-    seed_week(ada.primary, now=clock.now(), room_link=world.rooms.links.new())
-    mia = world.add_person("mia@customer.example", name="Mia Berg", platform="microsoft", zone="Europe/Berlin")
-    seed_microsoft_week(mia.primary, now=clock.now())
-    with serving.stop_signals() as stop:
-        async with server:
-            typer.echo(f"The sandbox is up at {server.url}. Ctrl-C stops it.")
-            await stop.wait()
 
 
 async def _project(tx: AsyncConnection, name: str) -> Project:
