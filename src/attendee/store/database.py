@@ -5,7 +5,7 @@ import fcntl
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
+
+from attendee.store import sqlite_driver
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # The short commands of the command line write beside a serving process: they wait in line this long.
@@ -79,8 +81,9 @@ class Database:
         self._untold: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
         if self.is_sqlite:
-            self._writer = create_async_engine(parsed, pool_size=1, **_ENGINE)
-            self._reader = create_async_engine(parsed, pool_size=_SQLITE_READERS, **_ENGINE)
+            opened = partial(sqlite_driver.connect, str(parsed.database))
+            self._writer = create_async_engine(parsed, async_creator=opened, pool_size=1, **_ENGINE)
+            self._reader = create_async_engine(parsed, async_creator=opened, pool_size=_SQLITE_READERS, **_ENGINE)
             self._to_write, self._to_read = asyncio.Semaphore(1), asyncio.Semaphore(_SQLITE_READERS)
             _prepare_sqlite(self._writer, begin="BEGIN IMMEDIATE", query_only=False)
             _prepare_sqlite(self._reader, begin="BEGIN", query_only=True)
