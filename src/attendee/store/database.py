@@ -5,7 +5,7 @@ import fcntl
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +81,9 @@ class Database:
         self._untold: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
         if self.is_sqlite:
-            opened = partial(sqlite_driver.connect, str(parsed.database))
-            self._writer = create_async_engine(parsed, async_creator=opened, pool_size=1, **_ENGINE)
-            self._reader = create_async_engine(parsed, async_creator=opened, pool_size=_SQLITE_READERS, **_ENGINE)
+            driver = {"async_creator_fn": sqlite_driver.connect}
+            self._writer = create_async_engine(parsed, connect_args=driver, pool_size=1, **_ENGINE)
+            self._reader = create_async_engine(parsed, connect_args=driver, pool_size=_SQLITE_READERS, **_ENGINE)
             self._to_write, self._to_read = asyncio.Semaphore(1), asyncio.Semaphore(_SQLITE_READERS)
             _prepare_sqlite(self._writer, begin="BEGIN IMMEDIATE", query_only=False)
             _prepare_sqlite(self._reader, begin="BEGIN", query_only=True)

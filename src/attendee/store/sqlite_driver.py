@@ -64,9 +64,9 @@ class OneTripConnection(aiosqlite.Connection):
         return _Cursor(self)
 
 
-async def connect(path: str) -> OneTripConnection:
-    """A connection to that file. Its thread keeps no process from ending."""
-    connection = OneTripConnection(lambda: sqlite3.connect(path), iter_chunk_size=64)
+async def connect(path: str, **options: Any) -> OneTripConnection:
+    """A connection to that file, with sqlite3's own options. Its thread keeps no process from ending."""
+    connection = OneTripConnection(lambda: sqlite3.connect(path, **options), iter_chunk_size=64)
     connection._thread.daemon = True  # noqa: SLF001  # as SQLAlchemy does
     await connection
     return connection
