@@ -12,13 +12,11 @@ from urllib.parse import quote, urlencode
 from hypothesis import HealthCheck, Phase, settings
 from starlette.types import ASGIApp, Message
 
-from attendee.api.middleware import EveryRequest
-from attendee.dashboard.app import beside, create_dashboard
 from attendee.model import BotState
 from attendee.store import bots, projects, sessions, users
 from attendee.store.bots import NewBot
 from attendee.store.columns import token_hash
-from tests.api.serving import new_app
+from tests.api.serving import new_app, new_site
 from tests.installation import Installation
 
 
@@ -126,16 +124,7 @@ class Site:
 async def open_site(here: Installation) -> Site:
     """The site of an installation that allows insecure webhooks, with an owner signed in and a bot that is staged."""
     api = new_app(here.database, key_ring=here.key_ring, clock=here.clock, allow_insecure_webhooks=True)
-    dashboard = create_dashboard(
-        database=here.database,
-        key_ring=here.key_ring,
-        clock=here.clock,
-        allow_insecure_webhooks=True,
-        public_url=None,
-        most_webhooks=10,
-        keep_syncs_days=7,
-        stop=asyncio.Event(),
-    )
+    site = new_site(api, database=here.database, key_ring=here.key_ring, clock=here.clock, stop=asyncio.Event())
     async with here.database.transaction() as tx:
         owner = await users.create(tx, "owner@acme.example", is_owner=True, now=here.clock())
         token = await sessions.begin(tx, owner.id, now=here.clock())
@@ -152,4 +141,4 @@ async def open_site(here: Installation) -> Site:
             now=here.clock(),
         )
         await bots.change(tx, bot_id, values={"report_token_hash": token_hash("t")}, now=here.clock())
-    return Site(beside(api, EveryRequest(dashboard)), here, token, key, bot_id)
+    return Site(site, here, token, key, bot_id)

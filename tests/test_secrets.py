@@ -19,14 +19,12 @@ from starlette.types import Receive, Scope, Send
 
 from attendee import logs
 from attendee.api import openapi
-from attendee.api.middleware import EveryRequest
 from attendee.api.problems import JsonAnswer
 from attendee.bots.launch import Launcher, Orders
 from attendee.bots.runners.http import HttpRunner
 from attendee.bots.runners.port import Runner
 from attendee.bots.runners.remote import RemoteRunner
 from attendee.bots.staging import Stager
-from attendee.dashboard.app import beside, create_dashboard
 from attendee.dashboard.routes import ROUTES
 from attendee.dashboard.visits import Page
 from attendee.meetings import find_meeting_url, service_of
@@ -43,7 +41,7 @@ from attendee.store.launches import Launch, open_token
 from attendee.store.users import User
 from attendee.sync.watch import ChannelKeeper
 from attendee.worker import Job, _Loop
-from tests.api.serving import LINK, Client, SetClock, new_app, served_app
+from tests.api.serving import LINK, Client, SetClock, new_app, new_site, served_app
 from tests.dashboard.visiting import PASSWORD, Visited, Visitor
 from tests.installation import Installation, installation
 from tests.webhooks.receiver import running_sender, send_due
@@ -218,18 +216,9 @@ async def _story(database_url: str) -> AsyncGenerator[Story]:
             launch_times=here.launch_times,
         )
         stop, echo = asyncio.Event(), Echo()
-        dashboard = create_dashboard(
-            database=here.database,
-            key_ring=here.key_ring,
-            clock=here.clock,
-            allow_insecure_webhooks=True,
-            public_url=None,
-            most_webhooks=10,
-            keep_syncs_days=7,
-            stop=stop,
-        )
+        site = new_site(api, database=here.database, key_ring=here.key_ring, clock=here.clock, stop=stop)
         async with (
-            served_app(beside(api, EveryRequest(dashboard))) as address,
+            served_app(site) as address,
             served_app(echo) as echo.address,
             aiohttp.ClientSession() as session,
         ):

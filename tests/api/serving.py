@@ -18,8 +18,10 @@ from starlette.types import ASGIApp
 from yarl import URL
 
 from attendee.api.app import create_app
+from attendee.api.middleware import EveryRequest
 from attendee.bots.schedule import LaunchTimes
 from attendee.clock import Clock
+from attendee.dashboard.app import beside, create_dashboard
 from attendee.meetings import MeetingLinks
 from attendee.model import ProjectId, new_id
 from attendee.sandbox.app import QuietServer
@@ -174,6 +176,29 @@ def new_app(
         heartbeat=HEARTBEAT,
         limits=limits,
     )
+
+
+def new_site(
+    api: ASGIApp,
+    *,
+    database: Database,
+    key_ring: KeyRing,
+    clock: Clock,
+    stop: asyncio.Event,
+    public_url: str | None = None,
+) -> ASGIApp:
+    """The API with a dashboard beside it, which allows insecure webhooks."""
+    dashboard = create_dashboard(
+        database=database,
+        key_ring=key_ring,
+        clock=clock,
+        allow_insecure_webhooks=True,
+        public_url=public_url,
+        most_webhooks=10,
+        keep_syncs_days=7,
+        stop=stop,
+    )
+    return beside(api, EveryRequest(dashboard))
 
 
 @contextlib.asynccontextmanager

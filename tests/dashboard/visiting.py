@@ -11,14 +11,12 @@ import aiohttp
 from sqlalchemy import insert
 from yarl import URL
 
-from attendee.api.middleware import EveryRequest
-from attendee.dashboard.app import beside, create_dashboard
 from attendee.model import ProjectId, Role
 from attendee.store import links, users
 from attendee.store.columns import KeyRing
 from attendee.store.database import Database
 from attendee.store.users import User
-from tests.api.serving import Client, Served, SetClock, new_app, new_project, served_app
+from tests.api.serving import Client, Served, SetClock, new_app, new_project, new_site, served_app
 
 PASSWORD = "correct horse battery"
 
@@ -117,20 +115,11 @@ async def visited(database_url: str, *, public_url: str | None = None) -> AsyncG
     database = Database(database_url)
     key_ring, clock, stop = KeyRing([KeyRing.generate_key()]), SetClock(), asyncio.Event()
     api = new_app(database, key_ring=key_ring, clock=clock, allow_insecure_webhooks=True)
-    dashboard = create_dashboard(
-        database=database,
-        key_ring=key_ring,
-        clock=clock,
-        allow_insecure_webhooks=True,
-        public_url=public_url,
-        most_webhooks=10,
-        keep_syncs_days=7,
-        stop=stop,
-    )
+    site = new_site(api, database=database, key_ring=key_ring, clock=clock, public_url=public_url, stop=stop)
     try:
         project_id, key = await new_project(database, key_ring, name="Acme")
         async with (
-            served_app(beside(api, EveryRequest(dashboard))) as address,
+            served_app(site) as address,
             aiohttp.ClientSession() as session,
         ):
             here = Visited(database, key_ring, clock, Client(session, address, key), project_id, stop=stop)

@@ -9,6 +9,7 @@ from sqlalchemy import Boolean, Column, Date, Integer, MetaData, String, Table, 
 from attendee.store.bulk import Bulk
 from attendee.store.columns import Json, UtcDateTime
 from attendee.store.database import Database
+from tests.store.extra_table import database_with
 
 _rows = Table(
     "rows_of_a_test",
@@ -28,13 +29,8 @@ _SECOND = ("b", None, None, None, None, None)
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    made = Database(database_url)
-    async with made.transaction() as tx:
-        await tx.run_sync(_rows.metadata.create_all)
-    yield made
-    async with made.transaction() as tx:
-        await tx.run_sync(_rows.metadata.drop_all)
-    await made.close()
+    async with database_with(database_url, _rows) as made:
+        yield made
 
 
 async def test_rows_come_back_as_they_went(database: Database) -> None:

@@ -15,6 +15,7 @@ from attendee.store import tables
 from attendee.store.columns import Json, KeyRing, Sealed, SealedText, UtcDateTime, WrongKey
 from attendee.store.database import Database
 from tests.installation import KEY_RING, installation
+from tests.store.extra_table import database_with
 
 _SECRET = "1//0refresh-token"
 _PLACE = {"table": "calendars", "column": "refresh_token", "row_id": "cal_1"}
@@ -31,13 +32,8 @@ _values = Table(
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    made = Database(database_url)
-    async with made.transaction() as tx:
-        await tx.run_sync(_values.metadata.create_all)
-    yield made
-    async with made.transaction() as tx:
-        await tx.run_sync(_values.metadata.drop_all)
-    await made.close()
+    async with database_with(database_url, _values) as made:
+        yield made
 
 
 def test_a_sealed_secret_opens_where_it_was_sealed() -> None:
