@@ -41,10 +41,11 @@ async def test_a_story_is_counted_without_a_word_of_who_it_was(there: Pushing) -
     async with running_receiver() as receiver, running_sender(here) as sender:
         await here.subscribe(receiver.url)
         ana = here.world.add_person("ana@acme.example")
-        ana.primary.put("meeting", starts=START + timedelta(hours=1), title="Layoffs", location=MEET)
+        ana.primary.put("meeting", starts=START + timedelta(hours=4), title="Layoffs", location=MEET)
         _, before = await _scraped(there.client)
         calendar = await there.connect(ana, metadata={"tenant": "hush"}, deduplication_key="ana")
         await send_due(here, sender)
+        await there.pass_poll(calendar.id)
         await here.order_bot((await here.events(calendar.id))["meeting"])
         here.clock.advance(timedelta(minutes=1))
         ana.primary.edit("meeting", title="Lay-offs")

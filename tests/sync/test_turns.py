@@ -36,8 +36,7 @@ def ana(it: Pushing, request: pytest.FixtureRequest) -> Person:
 async def _told(it: Pushing, person: Person) -> CalendarId:
     """A calendar of this person's with a live channel, some time after its last sync and long before its next poll."""
     calendar = await it.connect(person)
-    it.here.clock.advance(await _due_in(it, calendar.id))
-    await it.work()
+    await it.pass_poll(calendar.id)
     it.here.clock.advance(_QUIET_TIME)
     it.here.world.requests.clear()
     return calendar.id
