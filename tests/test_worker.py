@@ -4,9 +4,9 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from sqlalchemy import Row, func, select
@@ -288,29 +288,42 @@ async def test_work_that_raises_stops_nothing(here: Installation) -> None:
 
 
 class ShakyDatabase(Database):
-    """A database that fails as many transactions as it is told to."""
+    """A database that fails once, the first time that it is asked for a transaction of the kind in `fails`."""
 
-    failures = 0
-    failed = 0
+    fails: Literal["reading", "transaction"] | None = None
+    failed = False
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[AsyncConnection]:
+        self._fail("reading")
+        async with super().reading() as tx:
+            yield tx
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncConnection]:
-        if self.failures:
-            self.failures -= 1
-            self.failed += 1
-            raise OperationalError("BEGIN", {}, ConnectionError("gone"))
+        self._fail("transaction")
         async with super().transaction() as tx:
             yield tx
 
+    def _fail(self, what: str) -> None:
+        if what == self.fails:
+            self.fails = None
+            self.failed = True
+            raise OperationalError("BEGIN", {}, ConnectionError("gone"))
 
-async def test_trouble_with_the_database_does_not_end_the_loop(here: Installation, database_url: str) -> None:
-    """A claim that fails is made again, as soon as something wakes the loop."""
+
+@pytest.mark.parametrize("fails", ["reading", "transaction"])
+async def test_trouble_with_the_database_does_not_end_the_loop(
+    here: Installation, database_url: str, fails: Literal["reading", "transaction"]
+) -> None:
+    """A look or a claim that fails is made again, as soon as something wakes the loop."""
     shaky = ShakyDatabase(database_url)
-    shaky.failures = 1
+    shaky.fails = fails
     watched = Watched(here)
+    ids = await _tenant(here, "late", calendars=1, hang=False)
     async with _working(here, watched.sync, database=shaky):
         await until(lambda: shaky.failed)
-        ids = await _tenant(replace(here, database=shaky), "late", calendars=1, hang=False)
+        shaky.wake_here(tables.calendars.name)
         await until(lambda: watched.ended)
     assert watched.ended == ids
     await shaky.close()

@@ -182,6 +182,7 @@ class _Server(uvicorn.Server):
             )
         )
         self.up = asyncio.Event()
+        self._ends = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -192,9 +193,17 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.up.set()
 
+    async def main_loop(self) -> None:
+        """Keeps the date that answers carry. uvicorn's own looks ten times a second whether it is to end."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._ends.wait()
+
     async def end_after(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self.should_exit = True
+        self._ends.set()
 
 
 async def _work(

@@ -159,9 +159,12 @@ class _Loop:
     async def run(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait())
         while not stop.is_set():
+            is_told = self._changed.is_set()
             self._changed.clear()
             try:
-                pause = await self._claim()
+                pause = 0.0 if is_told or self._running else await self._until_due()
+                if pause == 0:
+                    pause = await self._claim()
             except TROUBLE as trouble:
                 log.warning("claim_failed", work=self.job.table.name, error=str(trouble))
                 pause = _AFTER_TROUBLE
@@ -179,6 +182,15 @@ class _Loop:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+    async def _until_due(self) -> float:
+        """For how many seconds there is nothing to claim: what an idle loop asks, again and again."""
+        async with self._database.reading() as tx:
+            first_at = await claims.first_due_at(tx, self.job.table)
+        return _LONGEST_SLEEP if first_at is None else self._pause_until(first_at)
+
+    def _pause_until(self, at: datetime) -> float:
+        return min(max((at - self._clock()) / timedelta(seconds=1), 0.0), _LONGEST_SLEEP)
 
     async def _claim(self) -> float:
         """Claims and starts what is due and has room; how many seconds to wait before asking again."""
@@ -213,7 +225,8 @@ class _Loop:
             return _WITHOUT_ROOM if any(self._full(share - len(rows)).values()) else 0
         if next_at is None:
             return _LONGEST_SLEEP
-        return min(max((next_at - self._clock()) / timedelta(seconds=1), 0.001), _LONGEST_SLEEP)
+        # What has fallen due just now waits for the next look, lest this one goes round and round.
+        return max(self._pause_until(next_at), 0.001)
 
     def _full(self, share: int) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
         """Who has as much in flight as the places that are free allow."""

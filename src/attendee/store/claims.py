@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Row,
+    Select,
     String,
     Table,
     Update,
@@ -155,6 +156,17 @@ async def wake(tx: AsyncConnection, table: Table, row_id: str, *, now: datetime)
     """Makes a row due now; one that is being worked on is due once more after that."""
     await tx.execute(update(table).where(table.c.id == row_id).values(due_at=now, wakes=table.c.wakes + 1))
     wake_after_commit(tx, table.name)
+
+
+async def first_due_at(tx: AsyncConnection, table: Table) -> datetime | None:
+    """Before this instant there is nothing to claim; None if there never is. It costs less than a claim."""
+    first: datetime | None = await tx.scalar(_first_due_at(table))
+    return first
+
+
+@cache
+def _first_due_at(table: Table) -> Select[tuple[datetime]]:
+    return select(func.min(table.c.due_at))
 
 
 async def next_due_at(tx: AsyncConnection, table: Table, *, after: datetime) -> datetime | None:

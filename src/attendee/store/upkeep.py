@@ -3,13 +3,13 @@
 Nothing here is a change that anybody could see: what is purged is older than anyone was promised.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
-from sqlalchemy import Column, ColumnElement, Row, Table, and_, delete, exists, not_, or_, select
+from sqlalchemy import Column, ColumnElement, Row, Select, Table, and_, delete, exists, not_, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,7 +32,7 @@ from attendee.store.tables import (
 
 # Few enough that a batch takes milliseconds and holds up nobody.
 _ROWS = 500
-_CALENDARS = 200
+_CALENDARS = 1_000
 # Who carries out a launch that is called off gives up by itself; one that is still here has nobody to do it.
 _ABANDONED_AFTER = timedelta(hours=1)
 _FINISHED = sorted(state.value for state in FINISHED_BOT_STATES)
@@ -101,9 +101,10 @@ async def purge_events(tx: AsyncConnection, position: str | None, *, before: dat
 
     It walks the calendars, whose events have an index by their start: one by their end would make every sync dearer.
     """
-    ids = await _next_ids(tx, calendars, position, limit=_CALENDARS)
+    next_ids = _next_ids(calendars, position, limit=_CALENDARS)
+    ids = (await tx.execute(next_ids)).scalars().all()
     is_old = and_(
-        events.c.calendar_id.in_(ids),
+        events.c.calendar_id.in_(next_ids),
         events.c.start_time < before,
         events.c.end_time < before,
         events.c.updated_at < before,
@@ -117,7 +118,7 @@ async def purge_events(tx: AsyncConnection, position: str | None, *, before: dat
 
 async def purge_bots(tx: AsyncConnection, position: str | None, *, before: datetime) -> Batch:
     """Bots that had finished before then, and their histories. It walks the projects."""
-    ids = await _next_ids(tx, projects, position, limit=1)
+    ids = (await tx.execute(_next_ids(projects, position, limit=1))).scalars().all()
     is_old = and_(
         bots.c.project_id.in_(ids),
         bots.c.created_at < before,
@@ -132,7 +133,7 @@ async def purge_bots(tx: AsyncConnection, position: str | None, *, before: datet
 
 async def purge_deliveries(tx: AsyncConnection, position: str | None, *, before: datetime) -> Batch:
     """Deliveries made before then that are finished, or held for a paused subscription. It walks the projects."""
-    ids = await _next_ids(tx, projects, position, limit=1)
+    ids = (await tx.execute(_next_ids(projects, position, limit=1))).scalars().all()
     is_old = and_(
         deliveries.c.project_id.in_(ids),
         deliveries.c.created_at < before,
@@ -186,11 +187,9 @@ async def remove_some_of_project(tx: AsyncConnection, project_id: ProjectId) -> 
     return 0
 
 
-async def _next_ids(tx: AsyncConnection, table: Table, position: str | None, *, limit: int) -> list[str]:
+def _next_ids(table: Table, position: str | None, *, limit: int) -> Select[str]:
     query = select(table.c.id).order_by(table.c.id).limit(limit)
-    if position is not None:
-        query = query.where(table.c.id > position)
-    return list((await tx.execute(query)).scalars())
+    return query if position is None else query.where(table.c.id > position)
 
 
 async def _locked(tx: AsyncConnection, column: Column[Any], condition: ColumnElement[bool]) -> list[Any]:
@@ -204,7 +203,7 @@ async def _delete(tx: AsyncConnection, column: Column[Any], values: Collection[A
         await tx.execute(delete(column.table).where(column.in_(values)))
 
 
-def _walked(ids: list[str], position: str | None, *, removed: int, limit: int) -> Batch:
+def _walked(ids: Sequence[str], position: str | None, *, removed: int, limit: int) -> Batch:
     if removed == _ROWS:
         # There may be more where these were.
         return Batch(removed, position or "")
