@@ -25,7 +25,7 @@ from attendee.providers.microsoft import MicrosoftCalendar
 from attendee.providers.port import CalendarProvider, Page, ProviderError
 from attendee.sandbox.entries import Guest
 from attendee.sandbox.world import Person
-from attendee.store import tables
+from attendee.store import claims, tables
 from tests.api.serving import served_app
 from tests.fuzzing import HOSTILE, Site, open_site, some
 from tests.installation import START, Installation, installation
@@ -339,6 +339,33 @@ async def test_pages_that_lead_in_a_circle_are_given_up(scene: Scene) -> None:
     calendar = await spoilt.sync_when_due(calendar.id)
     assert (calendar.state, listings) == (CalendarState.CONNECTED, 3)
     assert calendar.last_error == "The platform leads from page to page in a circle."
+
+
+async def test_pages_without_end_are_given_up(scene: Scene) -> None:
+    """After a quarter of an hour, in which nobody else could claim the calendar; then it is tried again, as ever."""
+    here, claimed_beside = scene.here, 0
+
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal claimed_beside
+        if not scope["path"].endswith("/events"):
+            await here.sandbox.app(scope, receive, send)
+            return
+        here.clock.advance(claims.LEASE * 3 / 4)
+        async with here.database.transaction() as tx:
+            claimed_beside += len(await claims.claim_due(tx, tables.calendars, now=here.clock(), limit=1))
+        page = {"items": [], "nextPageToken": here.clock().isoformat()}
+        await Response(json.dumps(page), media_type="application/json")(scope, receive, send)
+
+    scene.before.app = endless
+    began_at = here.clock()
+    calendar = await here.connect(_busy_person(here, Platform.GOOGLE, name="ana"))
+    spoilt = replace(here, pipeline=replace(here.pipeline, providers=scene.providers))
+    calendar = await spoilt.sync_when_due(calendar.id)
+    assert (calendar.state, claimed_beside) == (CalendarState.CONNECTED, 0)
+    assert calendar.last_error == "Reading the calendar took more than 15 minutes."
+    assert timedelta(minutes=15) < here.clock() - began_at < timedelta(minutes=17)
+    assert calendar.due_at is not None
+    assert calendar.due_at - here.clock() < timedelta(minutes=1)
 
 
 async def _standing(here: Installation, calendar_id: CalendarId) -> dict[str, tuple[Any, ...]]:

@@ -6,7 +6,6 @@ store     in one transaction: the bots of those events, the webhooks that tell o
           the cursor that says that it was seen. All or nothing.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -93,7 +92,7 @@ class Pipeline:
         provider = self.providers[claimed.platform]
         at_hand = Access(claimed, provider, self.database, self.key_ring, self.clock, began_at=self.clock())
         try:
-            changes = await self._pull_in_time(at_hand)
+            changes = await self._pull(at_hand)
             if changes.are_quiet and claimed.state is CalendarState.CONNECTED and claimed.asked_for is None:
                 now = self.clock()
                 turn = turns.planned(
@@ -120,14 +119,6 @@ class Pipeline:
             log.exception("sync_failed", calendar_id=claimed.id)
             await self._fail(at_hand, UnexpectedAnswer(f"This service failed ({type(fault).__name__})."))
 
-    async def _pull_in_time(self, at_hand: Access) -> Changes:
-        try:
-            async with asyncio.timeout(_LONGEST_PULL.total_seconds()):
-                return await self._pull(at_hand)
-        except TimeoutError:
-            minutes = round(_LONGEST_PULL / timedelta(minutes=1))
-            raise ProviderDown(f"Reading the calendar took more than {minutes} minutes.") from None
-
     async def _pull(self, at_hand: Access) -> Changes:
         claimed = at_hand.calendar
         began_at = renewed_at = at_hand.began_at
@@ -135,6 +126,9 @@ class Pipeline:
         async def renew_claim() -> None:
             nonlocal renewed_at
             now = self.clock()
+            if now - began_at > _LONGEST_PULL:
+                minutes = round(_LONGEST_PULL / timedelta(minutes=1))
+                raise ProviderDown(f"Reading the calendar took more than {minutes} minutes.")
             if now - renewed_at >= _CLAIM_OLD:
                 async with self.database.transaction() as tx:
                     await claims.renew(tx, calendars, row_id=claimed.id, claim_id=claimed.claim_id or "", now=now)

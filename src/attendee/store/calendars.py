@@ -23,9 +23,10 @@ _STATES = {state.value: state for state in CalendarState}
 _REASONS: dict[str | None, SyncReason | None] = {None: None, **{reason.value: reason for reason in SyncReason}}
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would make each several times as dear to build, and every sync begins with one.
+@dataclass(slots=True)
 class Calendar:
-    """One connection to one calendar at a platform, as stored."""
+    """One connection to one calendar at a platform, as stored. Nobody changes one: `replace` makes another."""
 
     id: CalendarId
     project_id: ProjectId
