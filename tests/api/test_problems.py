@@ -159,6 +159,35 @@ async def test_an_unknown_path_and_a_wrong_method_have_their_own_bodies(client: 
     assert wrong.headers["Allow"] == "DELETE, GET, PATCH"
 
 
+async def test_head_is_answered_as_get_without_the_body(client: Client) -> None:
+    """So that a monitor may ask for `/healthz` with it; a path that has no GET has no HEAD."""
+    for path, status in (("/healthz", 200), ("/api/v1/calendars", 200), ("/api/v1/calendars/cal_1", 404)):
+        head, got = [await client.ask(method, path) for method in ("HEAD", "GET")]
+        assert (head.status, head.raw) == (status, b""), path
+        assert head.headers["Content-Length"] == str(len(got.raw))
+    assert (await client.ask("HEAD", "/api/v1/bots/bot_1/leave")).status == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "value", "sentence"),
+    [
+        ("/calendars/{calendar}", "refresh_token", 5, "Must be a string."),
+        ("/calendars/{calendar}", "metadata", {}, "Must have at least one key."),
+        ("/calendars/{calendar}", "metadata", {"a": 1}, "metadata.a: Must be a string."),
+        ("/bots/{bot}", "join_at", "soon", "Must be a time in ISO 8601, such as 2026-11-23T09:30:00Z."),
+        ("/bots/{bot}", "bot_name", "", "This field may not be blank."),
+        ("/webhooks/{webhook}", "triggers", [], "May not be empty."),
+        ("/webhooks/{webhook}", "is_active", "yes", "Must be true or false."),
+    ],
+)
+async def test_a_wrong_field_of_a_change_is_told_in_one_sentence(
+    api: Served, path: str, field: str, value: Any, sentence: str
+) -> None:
+    """As on creation: nothing is said of how the field is checked."""
+    refused = await api.client.patch(path.format(**await _one_of_each(api)), {field: value})
+    assert (refused.status, refused.json) == (400, {field: [sentence]})
+
+
 async def test_one_trailing_slash_is_tolerated(api: Served, client: Client) -> None:
     """With it a path is the same path, for every method."""
     made = await client.post("/calendars/", CALENDAR)

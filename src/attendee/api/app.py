@@ -111,5 +111,5 @@ async def _method_not_allowed(request: Request, _problem: HTTPException) -> Resp
     routes = [route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     allowed = {method for route in routes if route.path_regex.fullmatch(path) for method in route.methods or ()}
     listed = ", ".join(sorted(allowed))
-    detail = f"{request.method} is not allowed here; {listed} is."
+    detail = f"{request.method} is not allowed here. What is: {listed}."
     return await no_route(request, HTTPException(405, detail, {"Allow": listed}))

@@ -1,4 +1,4 @@
-"""What holds for every request, whatever it asks for: its id, its size, one slash too many, and failures of our own."""
+"""What holds for every request: its id, its size, one slash too many, HEAD, and failures of our own."""
 
 import re
 import secrets
@@ -21,7 +21,7 @@ _URL_LIMIT = 16 * 1024
 _HEADERS_LIMIT = 32 * 1024
 # The one address that has a secret in it, since another server's webhooks can carry it nowhere else.
 _WITH_TOKEN = re.compile(r"(/runner/v1/remote/[^/]*/).*")
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 _log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ class EveryRequest:
             return
         request_id = _request_id(dict(scope["headers"]))
         with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
-            await self._answer(_without_slash(scope), receive, send, request_id)
+            await self._answer(_without_slash(_as_get(scope)), receive, send, request_id)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
         headers = dict(scope["headers"])
@@ -105,6 +105,11 @@ def _request_id(headers: Mapping[bytes, bytes]) -> bytes:
     """The client's own, if it has a sane form; else a new one."""
     given = headers.get(b"x-request-id", b"")
     return given if _SANE_REQUEST_ID.fullmatch(given) else secrets.token_hex(16).encode()
+
+
+def _as_get(scope: Scope) -> Scope:
+    """HEAD asks for what GET does, as monitors do; the server leaves the body of the answer out."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _without_slash(scope: Scope) -> Scope:

@@ -15,7 +15,6 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
 )
-from pydantic.json_schema import SkipJsonSchema
 
 from attendee.api.times import parse_time
 from attendee.model import (
@@ -80,8 +79,14 @@ def _instant(value: Any) -> datetime:
     return parse_time(value)
 
 
-# May be left out, but not null: None only says that it was left out.
-NotNull = Annotated[_Value | SkipJsonSchema[None], BeforeValidator(_refuse_null)]
+def _without_null(schema: dict[str, Any]) -> None:
+    value, _null = schema.pop("anyOf")
+    schema.update(value)
+
+
+# May be left out, but not null: None only says that it was left out. (`SkipJsonSchema` would keep null out of the
+# document too, but then every message about the value names the branch of the union that it is from.)
+NotNull = Annotated[_Value | None, BeforeValidator(_refuse_null), Field(json_schema_extra=_without_null)]
 NotBlank = Annotated[str, StringConstraints(min_length=1), AfterValidator(_refuse_blank)]
 Trimmed = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 DeduplicationKey = Annotated[NotBlank, AfterValidator(_refuse_unindexable)]
