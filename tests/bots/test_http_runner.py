@@ -21,7 +21,7 @@ _ORDER = Order(
     LaunchId("launch_1"),
     ProjectId("proj_1"),
     BotId("bot_1"),
-    {"bot_id": "bot_1", "bot_name": "Nöt", "report_token": "t"},
+    {"bot_name": "Nöt", "bot_id": "bot_1", "report_token": "t"},
 )
 _PLACED = Placed(_ORDER.id, _ORDER.project_id, _ORDER.bot_id, None)
 
@@ -65,7 +65,7 @@ async def runner(fleet: _Fleet) -> AsyncIterator[HttpRunner]:
 
 
 async def test_an_order_is_signed_and_sent_under_one_key(fleet: _Fleet, runner: HttpRunner) -> None:
-    """The same on every try: body, signature and idempotency key."""
+    """The same on every try: body, signature and idempotency key. It can be checked after the body was parsed, too."""
     assert await runner.stage(_ORDER) == Taken()
     await runner.stage(_ORDER)
     first, second = fleet.asked
@@ -75,6 +75,7 @@ async def test_an_order_is_signed_and_sent_under_one_key(fleet: _Fleet, runner: 
     assert headers["Authorization"] == "Bearer fleet-key"
     assert headers["Content-Type"] == "application/json"
     assert orjson.loads(body) == _ORDER.body
+    assert body == orjson.dumps(_ORDER.body, option=orjson.OPT_SORT_KEYS)
     signed = signature_headers(body.decode(), message_id="launch_1", secrets=[_SECRET], now=_NOW)
     assert signed.items() <= headers.items()
 

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import aiohttp
-import orjson
 
 from attendee.bots.runners.port import Done, Order, Placed, Refused, Taken, Trouble
 from attendee.clock import Clock
 from attendee.model import LaunchId, ProjectId
 from attendee.outgoing import asked_to_wait, hushed
-from attendee.signing import signature_headers
+from attendee.signing import canonical_json, signature_headers
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 _ANSWER_CHARACTERS = 500
@@ -37,10 +36,15 @@ class HttpRunner:
         return None
 
     async def stage(self, order: Order) -> Taken | Refused | Trouble:
-        body = orjson.dumps(order.body).decode()
         once = {"Idempotency-Key": order.id}
         answer = await self._ask(
-            "POST", "/bots", body, order.id, project_id=order.project_id, headers=once, token=order.body["report_token"]
+            "POST",
+            "/bots",
+            canonical_json(order.body),
+            order.id,
+            project_id=order.project_id,
+            headers=once,
+            token=order.body["report_token"],
         )
         if isinstance(answer, Trouble):
             return answer
