@@ -135,9 +135,10 @@ def test_a_question_that_nobody_answers_stops_the_command(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["fly"], "No such command 'fly'"),
+        (["fly"], "No such command 'fly'. See `attendee --help`."),
         (["projects"], "Missing command"),
         (["projects", "create"], "Missing argument 'name'"),
+        (["webhooks", "create", "--project", "app", "--url", "https://a.example"], "calendar.events_update, calendar."),
         (["webhooks", "create", "--trigger", "weather"], "'weather' is not one of 'calendar.events_update'"),
         (["serve", "--port", "1"], "No such option: --port"),
     ],

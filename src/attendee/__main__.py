@@ -31,7 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("\n")
         return _failed("Stopped.", status=1)
     except typer.TyperException as misuse:
-        return _failed(misuse.format_message().replace("Value error, ", ""), status=misuse.exit_code)
+        return _failed(_said_of(misuse), status=misuse.exit_code)
+
+
+def _said_of(misuse: typer.TyperException) -> str:
+    """In one line, and where to read what would be right; a list of choices comes with each on a line of its own."""
+    said = " ".join(misuse.format_message().replace("Value error, ", "").split())
+    context = getattr(misuse, "ctx", None)
+    if context is None:
+        return said
+    return f"{said.removesuffix('.')}. See `{context.command_path} --help`."
 
 
 def _failed(message: str, *, status: int) -> int:
