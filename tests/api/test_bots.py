@@ -185,6 +185,18 @@ async def test_an_event_that_nobody_can_join_takes_no_bot(
     assert reason in answer.json["error"]
 
 
+async def test_an_event_of_a_disconnected_calendar_takes_no_bot(api: Served, client: Client) -> None:
+    """Its bots were deleted with the user's consent: one that is asked for too late would go there all the same."""
+    calendar_id = await api.a_calendar()
+    event_id = await api.an_event(calendar_id)
+    lost = {"state": "disconnected", "connection_failure_data": {"error": "Gone.", "code": "consent_revoked"}}
+    async with api.database.transaction() as tx:
+        await tx.execute(tables.calendars.update().values(lost))
+    answer = await client.post("/bots", {"bot_name": "A", "calendar_event_id": event_id})
+    assert answer.status == 400
+    assert "disconnected" in answer.json["error"]
+
+
 async def test_a_meeting_that_no_bot_here_can_join_takes_none(database_url: str) -> None:
     """400 with the services that are joined, for a link of its own, a change of it, and an event's link alike."""
     zoom = "https://acme.zoom.us/j/98765432100"

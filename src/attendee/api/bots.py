@@ -20,7 +20,7 @@ from attendee.bots.lifecycle import CAN_LEAVE, moved
 from attendee.bots.steps import life_of, step
 from attendee.clock import written, written_or_none
 from attendee.errors import Invalid, NotAllowed
-from attendee.model import ActivityKind, BotEventType, BotState, CalendarId, EventId, ProjectId
+from attendee.model import ActivityKind, BotEventType, BotState, CalendarId, CalendarState, EventId, ProjectId
 from attendee.store import bots, launches, subscriptions, sync_state, tables
 from attendee.store.activity import Entry, record
 from attendee.store.bots import Bot, BotEvent, NewBot
@@ -317,9 +317,12 @@ async def _event_to_join(tx: AsyncConnection, event_id: str, *, project_id: Proj
     events = tables.events.c
     of_project = (events.id == event_id, events.project_id == project_id)
     calendar_id = await tx.scalar(select(events.calendar_id).where(*of_project))
-    # Locked before the event is read: a sync that moves it either is seen here, or sees the new bot.
+    # Locked before the event is read: a sync that moves it, or disconnects the calendar and deletes its bots, either
+    # is seen here, or sees the new bot.
     calendars = tables.calendars.c
-    await tx.execute(select(calendars.id).where(calendars.id == calendar_id).with_for_update(key_share=True))
+    calendar_state = await tx.scalar(
+        select(calendars.state).where(calendars.id == calendar_id).with_for_update(key_share=True)
+    )
     event = (
         await tx.execute(
             select(events.calendar_id, events.is_deleted, events.meeting_url, events.start_time, events.end_time).where(
@@ -335,6 +338,9 @@ async def _event_to_join(tx: AsyncConnection, event_id: str, *, project_id: Proj
         raise NotAllowed("The calendar event has no meeting link.")
     if event.end_time <= now:
         raise NotAllowed("The calendar event has ended.")
+    if calendar_state == CalendarState.DISCONNECTED:
+        # Such bots have been deleted, and who heard late of it must not make them anew: nobody would move them.
+        raise NotAllowed("The event's calendar is disconnected; its events can have bots once it has synced again.")
     return event
 
 
