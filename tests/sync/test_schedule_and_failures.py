@@ -15,7 +15,7 @@ from attendee.providers.google import GoogleCalendar
 from attendee.sandbox.faults import FaultKind, Place
 from attendee.sandbox.grants import DEFAULT_CLIENT_ID, ClientState
 from attendee.sandbox.world import Person
-from attendee.store import calendars, tables
+from attendee.store import calendars, channels, tables
 from attendee.store.calendars import Calendar
 from attendee.sync import schedule
 from tests.installation import INTERVALS, START, Installation, NotDue, installation, until
@@ -171,6 +171,25 @@ async def test_withdrawn_consent_disconnects(here: Installation, ana: Person) ->
     assert await here.rows(tables.bots) == []
     (entry,) = await here.rows(tables.activity, tables.activity.c.bot_id == bot.id)
     assert (entry.kind, entry.detail) == (ActivityKind.BOT_DELETED, {"reason": "calendar_disconnected"})
+
+
+async def test_a_push_during_the_sync_that_disconnects_asks_no_more(here: Installation, ana: Person) -> None:
+    """Nobody has asked for another attempt, so there is none, and one webhook has told; whoever asks still gets it."""
+    await here.subscribe()
+    calendar = await here.connect(ana)
+    await here.sync(calendar.id)
+    here.world.revoke(ana)
+    claimed = await here.claim(calendar.id)
+    async with here.database.transaction() as tx:
+        await channels.notice_push(tx, calendar.id, debounce=INTERVALS.debounce, now=here.clock())
+    await here.pipeline.sync_calendar(claimed)
+    lost = await here.calendar(calendar.id)
+    assert (lost.state, lost.due_at) == (CalendarState.DISCONNECTED, None)
+    await _ask_sync(here, calendar.id)
+    claimed = await here.claim(calendar.id)
+    await _ask_sync(here, calendar.id)
+    await here.pipeline.sync_calendar(claimed)
+    assert (await here.calendar(calendar.id)).due_at == here.clock()
 
 
 async def test_new_credentials_bring_a_calendar_back(here: Installation, ana: Person) -> None:

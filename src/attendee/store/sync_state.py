@@ -170,7 +170,10 @@ async def settle_failure(
 async def settle_disconnection(
     tx: AsyncConnection, calendar: Calendar, *, failure: dict[str, Any], now: datetime
 ) -> None:
-    """Ends a sync with the platform's word that access is lost: nothing is due now. Raises ClaimLost."""
+    """Ends a sync with the platform's word that access is lost: nothing is due now. Raises ClaimLost.
+
+    A sync that somebody asked for meanwhile still takes place; a push that came meanwhile no longer matters.
+    """
     values = {
         "state": CalendarState.DISCONNECTED.value,
         "connection_failure_data": failure,
@@ -181,7 +184,8 @@ async def settle_disconnection(
         "is_operators_fault": failure["code"] == DisconnectCode.CLIENT_INVALID,
         "updated_at": now,
     }
-    await _settle(tx, calendar, next_due_at=None, succeeded=True, values=values)
+    asked = case((calendars.c.asked_for.is_not(None), calendars.c.due_at), else_=null())
+    await _settle(tx, calendar, next_due_at=None, succeeded=True, values=values, woken_due_at=asked)
 
 
 async def let_go(tx: AsyncConnection, calendar: Calendar, *, now: datetime) -> None:
