@@ -258,6 +258,7 @@ class TestGraph:
             ((403, refusal("ErrorAccessDenied")), ("AQ=", "calendar_not_found")),
             ((404, refusal("ErrorItemNotFound")), ("AQ=", "calendar_not_found")),
             ((404, refusal("erroritemnotfound")), ("AQ=", "calendar_not_found")),
+            ((404, refusal("ErrorItemNotFound")), (None, "calendar_not_found")),
             ((400, refusal("ErrorInvalidIdMalformed", "Id is malformed.")), ("ana@acme.example", "calendar_not_found")),
             ((400, refusal("RequestBroker--ParseUri")), ("AQ=", "calendar_not_found")),
             ((404, refusal("MailboxNotEnabledForRESTAPI")), (None, "mailbox_unavailable")),
@@ -362,7 +363,19 @@ class TestGraph:
         platform.will_send(body, status=401, headers=headers)
         caught = await failed_page(microsoft, cursor=None if cursor is None else platform.url + cursor)
         assert isinstance(caught, TokenRejected)
+        assert caught.claims == '{"access_token":{}}'
         assert TOKEN not in str(caught)
+
+    @pytest.mark.parametrize(
+        "challenge",
+        ["Bearer", 'Bearer claims=""', 'Bearer claims="eyJh"', 'Bearer claims="bnVsbA=="', 'Bearer claims="/w=="'],
+    )
+    async def test_no_claims(self, platform: Loopback, microsoft: CalendarProvider, challenge: str) -> None:
+        """A challenge without claims, or with some that are no JSON object, demands no more than a fresh token."""
+        platform.will_send(refusal("InvalidAuthenticationToken"), status=401, headers={"WWW-Authenticate": challenge})
+        caught = await failed_page(microsoft)
+        assert isinstance(caught, TokenRejected)
+        assert caught.claims is None
 
     @pytest.mark.parametrize(
         ("status", "body"),
@@ -374,7 +387,6 @@ class TestGraph:
             (400, refusal("syncStateNotFound")),
             (404, refusal("SyncStateNotFound")),
             (400, refusal("ErrorInvalidRequest")),
-            (404, refusal("ErrorItemNotFound")),
             (400, HTML),
         ],
     )
@@ -390,6 +402,13 @@ class TestGraph:
             await failed_listing(platform, microsoft, status=status, body=body),
             UnexpectedAnswer,
         )
+
+    async def test_primary_calendar_not_found_with_a_cursor(
+        self, platform: Loopback, microsoft: CalendarProvider
+    ) -> None:
+        """A delta link of the primary calendar that leads nowhere is dead; the listing tells if the calendar is."""
+        platform.will_send(refusal("ErrorItemNotFound"), status=404)
+        assert isinstance(await failed_page(microsoft, cursor=f"{platform.url}/v1.0/1"), CursorExpired)
 
     @pytest.mark.parametrize("status", [400, 405])
     async def test_calendar_without_changes_to_follow(

@@ -457,6 +457,17 @@ async def test_trouble_never_disconnects(here: Installation, mia: Person, place:
     assert await here.told(Trigger.CALENDAR_STATE_CHANGE) == []
 
 
+async def test_claims_that_are_demanded_are_asked_for(here: Installation, mia: Person) -> None:
+    """After a change of policy only a token with the claims of the challenge is good: one refresh, and all goes on."""
+    mia.primary.put("event", starts=_TOMORROW, location=_LINK)
+    calendar = await _connected(here, mia)
+    here.world.grants.claims_demanded.add(mia.email)
+    refreshed = here.world.requests[mia.email, "token"]
+    synced = await here.sync(calendar.id)
+    assert (synced.state, synced.last_error) == (CalendarState.CONNECTED, None)
+    assert here.world.requests[mia.email, "token"] == refreshed + 1
+
+
 async def test_a_mailbox_that_is_not_there(here: Installation, mia: Person) -> None:
     """Without a mailbox at Exchange Online the calendar is disconnected with that word, and its waiting bots go."""
     await here.subscribe()

@@ -90,8 +90,9 @@ class GoogleCalendar:
         self._token_url = token_url
         self._find_meeting_url = find_meeting_url
 
-    async def refresh(self, credentials: Credentials, *, now: datetime) -> Tokens:
+    async def refresh(self, credentials: Credentials, *, now: datetime, claims: str | None = None) -> Tokens:
         """A fresh access token. Raises AccessRevoked, OperatorFault, RateLimited, ProviderDown, UnexpectedAnswer."""
+        del claims  # Of Microsoft's challenges.
         form = {
             "grant_type": "refresh_token",
             "refresh_token": credentials.refresh_token,

@@ -114,7 +114,7 @@ class MicrosoftCalendar:
         self._token_url = token_url
         self._find_meeting_url = find_meeting_url
 
-    async def refresh(self, credentials: Credentials, *, now: datetime) -> Tokens:
+    async def refresh(self, credentials: Credentials, *, now: datetime, claims: str | None = None) -> Tokens:
         """A fresh access token, and the refresh token that replaces the one used.
 
         Raises AccessRevoked, OperatorFault, RateLimited, ProviderDown, UnexpectedAnswer.
@@ -127,6 +127,8 @@ class MicrosoftCalendar:
             "client_id": credentials.client_id,
             "client_secret": credentials.client_secret,
         }
+        if claims is not None:
+            form["claims"] = claims
         answer = await self._fetch("POST", URL(self._token_url), data=form)
         body = decode_token_answer(answer, platform="Microsoft")
         secrets = (credentials.refresh_token, credentials.client_secret)
@@ -365,9 +367,11 @@ def _refused_page(answer: Answer, stage: _Stage, *, calendar: str | None, access
     if not stage.uses_cursor or isinstance(error, RateLimited | ProviderDown):
         return error
     refusal = parse_refusal(answer)
-    # 410 is what a dead link gets by the documentation; 400, and 404 in words of Graph's that mean nothing else, are
-    # what it has been seen to get. If the link wasn't the reason, the listing that follows will tell.
+    # 410 is what a dead link gets by the documentation; 400, and 404 in words of Graph's that mean nothing else (that
+    # the calendar is gone, of the primary one), are what it has been seen to get. If the link wasn't the reason, the
+    # listing that follows will tell.
     is_dead = answer.status in {400, 410} or refusal.says_sync_state_lost
-    if is_dead or (answer.status == 404 and refusal.is_graphs and isinstance(error, UnexpectedAnswer)):
+    means_nothing_else = isinstance(error, UnexpectedAnswer) or (calendar is None and refusal.says_not_found)
+    if is_dead or (answer.status == 404 and refusal.is_graphs and means_nothing_else):
         return CursorExpired(f"Microsoft no longer knows the delta link: {error}")
     return error

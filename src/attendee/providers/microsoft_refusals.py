@@ -3,6 +3,7 @@
 Documentation: learn.microsoft.com/entra/identity-platform/reference-error-codes and learn.microsoft.com/graph/errors.
 """
 
+import base64
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from attendee.providers.port import (
 )
 
 _AADSTS = re.compile(r"AADSTS([0-9]{1,9})")
+_CLAIMS = re.compile(r'\bclaims="([A-Za-z0-9+/_-]{1,4000}=*)"', re.IGNORECASE)
 
 _CONSENT_REVOKED = "The user's consent was withdrawn at Microsoft, or has expired"
 _LOGIN_DEMANDED = "Microsoft demands a new login of the user"
@@ -275,15 +277,26 @@ def graph_error(answer: Answer, *, calendar: str | None, secrets: Iterable[str])
     if answer.status == 408 or answer.status >= 500:
         return _graph_down(answer, told)
     if answer.status == 401:
-        # Continuous access evaluation says so too, with claims for the next token request. They are not handed on: a
-        # refresh without them is refused by the policy itself if the user has to act.
-        return TokenRejected(f"Microsoft no longer accepts the access token {told}.")
+        return TokenRejected(f"Microsoft no longer accepts the access token {told}.", claims=_demanded_claims(answer))
     revocation = _revocation(refusal, told, calendar=calendar)
     if revocation is not None:
         return revocation
     if refusal.codes & _GRAPH_DOWN:
         return _graph_down(answer, told)
     return UnexpectedAnswer(f"Microsoft Graph gave an answer that makes no sense here {told}.")
+
+
+def _demanded_claims(answer: Answer) -> str | None:
+    """What continuous access evaluation demands of the next access token: JSON, sent in base64 with its challenge."""
+    challenge = _CLAIMS.search(answer.headers.get("WWW-Authenticate", ""))
+    if challenge is None:
+        return None
+    packed = challenge[1].rstrip("=").replace("+", "-").replace("/", "_")
+    try:
+        claims = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+        return claims.decode() if isinstance(decode_json(claims), dict) else None
+    except ValueError:
+        return None
 
 
 def watch_error(answer: Answer, *, calendar: str | None, secrets: Iterable[str]) -> ProviderError:
@@ -310,9 +323,8 @@ def _revocation(refusal: Refusal, told: str, *, calendar: str | None) -> AccessR
         )
     if "erroraccessdenied" in refusal.codes and calendar is None:
         return scope_missing(told)
-    if "erroraccessdenied" in refusal.codes or (
-        calendar is not None and (refusal.says_not_found or refusal.says_malformed)
-    ):
+    is_malformed = calendar is not None and refusal.says_malformed
+    if "erroraccessdenied" in refusal.codes or refusal.says_not_found or is_malformed:
         return AccessRevoked(
             DisconnectCode.CALENDAR_NOT_FOUND,
             f"The calendar was deleted, or is no longer shared with this user {told}. Connect another one.",

@@ -32,7 +32,14 @@ class CursorExpired(ProviderError):
 
 
 class TokenRejected(ProviderError):
-    """The access token has expired or been revoked (401)."""
+    """The access token has expired or been revoked (401).
+
+    `claims` is what the platform demands of the next one: to be handed to `refresh` as it is.
+    """
+
+    def __init__(self, message: str, *, claims: str | None = None) -> None:
+        super().__init__(message)
+        self.claims = claims
 
 
 class AccessRevoked(ProviderError):
@@ -131,8 +138,11 @@ class CalendarProvider(Protocol):
 
     prolongs_channels: bool
 
-    async def refresh(self, credentials: Credentials, *, now: datetime) -> Tokens:
-        """A fresh access token. Raises AccessRevoked, OperatorFault, RateLimited, ProviderDown, UnexpectedAnswer."""
+    async def refresh(self, credentials: Credentials, *, now: datetime, claims: str | None = None) -> Tokens:
+        """A fresh access token, with the `claims` that a TokenRejected has asked for.
+
+        Raises AccessRevoked, OperatorFault, RateLimited, ProviderDown, UnexpectedAnswer.
+        """
 
     def first_position(self, *, calendar: str | None, cursor: str | None, window: Window, told: bool = False) -> str:
         """Where a pull begins: at the cursor, or without one at a listing of the window. No request is made.

@@ -64,6 +64,7 @@ class AccessToken:
 
     grant: Grant
     expires_at: datetime
+    has_claims: bool = False
 
     def is_good(self, *, now: datetime) -> bool:
         """False once it is expired or its grant withdrawn."""
@@ -106,6 +107,8 @@ class Grants:
     # Where refresh tokens rotate: whether the old one dies with its use, so that who loses the new one is locked out.
     old_refresh_tokens_die: bool = False
     access_tokens: dict[str, AccessToken] = field(default_factory=dict)
+    # Whose access tokens must have the claims of Microsoft's challenge, by e-mail address: a policy was changed.
+    claims_demanded: set[str] = field(default_factory=set)
     codes: dict[str, Code] = field(default_factory=dict)
     # (person, client id) -> every scope allowed so far: who has allowed all that is asked for sees no consent screen.
     consents: dict[tuple[str, str], set[str]] = field(default_factory=dict)
@@ -176,10 +179,11 @@ class Grants:
         self.refresh_tokens_born[value] = self.clock()
         return value
 
-    def issue_access_token(self, grant: Grant, *, prefix: str) -> str:
+    def issue_access_token(self, grant: Grant, *, prefix: str, has_claims: bool = False) -> str:
         """An access token that is good for `ACCESS_TOKEN_LIFE`."""
         value = prefix + secrets.token_urlsafe(48)
-        self.access_tokens[value] = AccessToken(grant=grant, expires_at=self.clock() + ACCESS_TOKEN_LIFE)
+        expires_at = self.clock() + ACCESS_TOKEN_LIFE
+        self.access_tokens[value] = AccessToken(grant=grant, expires_at=expires_at, has_claims=has_claims)
         return value
 
     def revoke(self, person: str) -> None:

@@ -102,6 +102,8 @@ class GraphAccess:
             raise GraphRefuses("malformedToken")
         if token.grant.revoked or person.state is AccountState.DELETED:
             raise GraphRefuses("TokenCreatedWithOutdatedPolicies")
+        if person.email in self.world.grants.claims_demanded and not token.has_claims:
+            raise GraphRefuses("TokenCreatedWithOutdatedPolicies")
         if scopes and scopes.isdisjoint(short_scopes(token.grant)):
             is_profile = scopes is PROFILE_SCOPES
             raise GraphRefuses("Authorization_RequestDenied" if is_profile else "ErrorAccessDenied")

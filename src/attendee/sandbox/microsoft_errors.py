@@ -13,11 +13,11 @@ from starlette.responses import Response
 
 from attendee.sandbox.faults import Fault, FaultKind
 
-CLAIMS = b64encode(b'{"access_token":{"nbf":{"essential":true,"value":"1795426800"}}}').decode()
+CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1795426800"}}}'
 # How continuous access evaluation asks for a new token: the reason stands in the message, the claims in a header.
 CLAIMS_CHALLENGE = (
     'Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
-    f'error="insufficient_claims", claims="{CLAIMS}"'
+    f'error="insufficient_claims", claims="{b64encode(CLAIMS.encode()).decode()}"'
 )
 
 

@@ -17,7 +17,7 @@ from attendee.sandbox.faults import Fault, Place
 from attendee.sandbox.grants import ACCESS_TOKEN_LIFE, Client, ClientState, Grant
 from attendee.sandbox.microsoft_aadsts import TokenRefused, token_fault_answer, token_refusal_answer
 from attendee.sandbox.microsoft_access import GRAPH_SCOPE
-from attendee.sandbox.microsoft_errors import PLAIN_JSON, json_answer
+from attendee.sandbox.microsoft_errors import CLAIMS, PLAIN_JSON, json_answer
 from attendee.sandbox.microsoft_ids import tenant_id, user_id
 from attendee.sandbox.misbehaviour import misbehaviour
 from attendee.sandbox.world import REFRESH_TOKEN_PREFIXES, AccountState, Person, Platform, World
@@ -119,7 +119,7 @@ class MicrosoftOAuth:
             raise TokenRefused("AADSTS65001")
         if now - grants.refresh_tokens_born[value] > (client.refresh_token_life or REFRESH_TOKEN_LIFE):
             raise TokenRefused("AADSTS700082")
-        answer = self._tokens(grant, asked=_scopes(form))
+        answer = self._tokens(grant, asked=_scopes(form), has_claims=form.get("claims") == CLAIMS)
         grant.used_at = now
         if grants.old_refresh_tokens_die:
             del grants.refresh_tokens[value], grants.refresh_tokens_born[value]
@@ -130,7 +130,7 @@ class MicrosoftOAuth:
         if person is None or person.state is AccountState.DELETED:
             raise TokenRefused("AADSTS50034")
 
-    def _tokens(self, grant: Grant, *, asked: frozenset[str] | None) -> Response:
+    def _tokens(self, grant: Grant, *, asked: frozenset[str] | None, has_claims: bool = False) -> Response:
         """The answer. Raises TokenRefused where more is asked for than was granted."""
         granted = frozenset(scope.removeprefix(GRAPH_SCOPE) for scope in grant.scopes)
         if asked is None or EVERYTHING_GRANTED in asked:
@@ -146,7 +146,7 @@ class MicrosoftOAuth:
             "scope": " ".join(sorted(asked - {OFFLINE})),
             "expires_in": int(ACCESS_TOKEN_LIFE.total_seconds()),
             "ext_expires_in": int(ACCESS_TOKEN_LIFE.total_seconds()),
-            "access_token": grants.issue_access_token(narrowed, prefix=ACCESS_TOKEN_PREFIX),
+            "access_token": grants.issue_access_token(narrowed, prefix=ACCESS_TOKEN_PREFIX, has_claims=has_claims),
         }
         if OFFLINE in asked:
             body["refresh_token"] = grants.issue_refresh_token(grant, prefix=REFRESH_TOKEN_PREFIX)

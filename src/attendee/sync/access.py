@@ -42,14 +42,14 @@ class Access:
                 self._token = self._cached() or await self._refresh()
             return self._token
 
-    async def fresh_token(self, *, refused: str) -> str:
-        """A token other than the one that the platform refused. Raises as `token` does."""
+    async def fresh_token(self, *, refused: str, claims: str | None) -> str:
+        """A token other than the one that the platform refused, with the claims that it demanded. Raises as `token`."""
         async with self._refreshing:
             if self._token is None or self._token == refused:
-                self._token = await self._refresh()
+                self._token = await self._refresh(claims)
             return self._token
 
-    async def _refresh(self) -> str:
+    async def _refresh(self, claims: str | None = None) -> str:
         calendar = self.calendar
         credentials = Credentials(
             calendar.client_id,
@@ -57,7 +57,7 @@ class Access:
             sync_state.open_secret(self.key_ring, calendar, "refresh_token", calendar.refresh_token),
         )
         self.requests += 1
-        tokens = await self.provider.refresh(credentials, now=self.clock())
+        tokens = await self.provider.refresh(credentials, now=self.clock(), claims=claims)
         async with self.database.transaction() as tx:
             self.calendar = await sync_state.save_tokens(
                 tx,

@@ -192,8 +192,8 @@ async def _ask(pulling: Pulling, ask: Callable[[str], Awaitable[_Answer]]) -> _A
     access.requests += 1
     try:
         return await ask(token)
-    except TokenRejected:
-        token = await access.fresh_token(refused=token)
+    except TokenRejected as refused:
+        token = await access.fresh_token(refused=token, claims=refused.claims)
     access.requests += 1
     try:
         return await ask(token)
