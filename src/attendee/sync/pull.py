@@ -21,9 +21,10 @@ from attendee.sync.access import Access
 from attendee.sync.diff import Changes, absent
 
 # At most so many absent events are asked for in one sync, and so many at once: both platforms count requests a minute
-# and requests at a time for each mailbox. The rest waits for the next listing, which then comes soon.
+# and requests at a time for each mailbox. Microsoft allows four at a time, and two calendars of one mailbox may be
+# connected. The rest waits for the next listing, which then comes soon.
 ABSENT_ASKED_A_SYNC = 200
-_ABSENT_ASKED_AT_ONCE = 3
+_ABSENT_ASKED_AT_ONCE = 2
 # An empty listing where at least so many events stood is asked for once more before it is believed.
 _MANY_EVENTS = 3
 # A listing reaches as far beyond the promised window as time can pass until the next one.
