@@ -119,6 +119,9 @@ async def test_links_are_whole_and_encoded(graph: GraphClient, mia: Person) -> N
     assert "?%24deltatoken=" in link
     assert (await graph.get(link.replace("%", "%25"))).status == 400
     assert (await graph.get(f"{link}x")).status == 400
+    for link_to_follow in (link, first["@odata.nextLink"]):
+        assert code_of(await graph.get(link_to_follow.replace("%24", "$"))) == "ErrorInvalidUrlQuery"
+        assert code_of(await graph.get(f"{link_to_follow}&$select=id")) == "ErrorInvalidUrlQuery"
     # The calendar that a link belongs to is inside it.
     assert (await graph.get(link.replace("/me/calendarView", "/me/calendars/other/calendarView"))).status == 404
 

@@ -125,10 +125,10 @@ class Microsoft:
         """`calendarView/delta`: the window, then what changed since a delta link."""
         parameters, calendar = call.request.query_params, call.calendar
         if "$skiptoken" in parameters:
-            walk_id, walk, position = self.walks.find(parameters["$skiptoken"], calendar)
+            walk_id, walk, position = self.walks.find(_followed(call.request, "$skiptoken"), calendar)
             return self._delta_page(call, walk, walk_id=walk_id, position=position)
         if "$deltatoken" in parameters:
-            since = self._since(call, parse_cursor(parameters["$deltatoken"]))
+            since = self._since(call, parse_cursor(_followed(call.request, "$deltatoken")))
             if since is None or since.change == calendar.change:
                 # Nothing new, or nothing that can be read yet: the link stays what it is.
                 return _delta([], {"@odata.deltaLink": _link(call.request, "$deltatoken", parameters["$deltatoken"])})
@@ -297,6 +297,14 @@ def _address(request: Request) -> str:
 def _link(request: Request, name: str, token: str) -> str:
     # Encoded through and through, as Graph's own links are: who decodes and encodes them again breaks them.
     return f"{_address(request)}?{quote(name, safe='')}={quote(token, safe='')}"
+
+
+def _followed(request: Request, name: str) -> str:
+    """The token in one of our links. Raises GraphRefuses where the link is not followed byte for byte."""
+    token = request.query_params[name]
+    if request.url.query != _link(request, name, token).partition("?")[2]:
+        raise GraphRefuses("ErrorInvalidUrlQuery", f"The link is to be followed as it is, with nothing but its {name}.")
+    return token
 
 
 def _skip_link(request: Request, position: int) -> str:
