@@ -129,6 +129,26 @@ class TestPage:
         assert second == first | {"pageToken": "p&2="}
         assert third == first | {"pageToken": "p3"}
 
+    async def test_a_split_series_is_listed(self, platform: Loopback, google: CalendarProvider) -> None:
+        """Once a delta tells of one, the listing of the window follows its last page, without a word of the delta."""
+        split = EVENT | {"id": "7h2f9c0kq3_R20261201T080000_20261203T080000Z"}
+        platform.will_send({"items": [split], "nextPageToken": "p2"})
+        platform.will_send({"items": [EVENT], "nextSyncToken": "S2"})
+        platform.will_send({"items": [split, EVENT], "nextPageToken": "p2"})
+        platform.will_send({"items": [], "nextSyncToken": "S3"})
+        position: str | None = google.first_position(calendar=None, cursor="S1", window=WINDOW)
+        pages = []
+        while position is not None:
+            pages.append(await google.page(TOKEN, position, calendar=None, window=WINDOW))
+            position = pages[-1].next_position
+        assert [page.lists_window for page in pages] == [False, False, True, True]
+        assert [page.cursor for page in pages] == [None, "S2", None, "S3"]
+        first, second, third, fourth = (asked.query for asked in platform.asked)
+        assert second == first | {"pageToken": "p2"}
+        assert "syncToken" not in third
+        assert (third["timeMin"], third["timeMax"]) == ("2026-11-22T09:30:00Z", "2026-12-21T09:30:00Z")
+        assert fourth == third | {"pageToken": "p2"}
+
     async def test_no_token_at_all(self, platform: Loopback, google: CalendarProvider) -> None:
         """A page with neither token is the last, and leaves no cursor."""
         platform.will_send({"items": [EVENT]})

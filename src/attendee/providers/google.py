@@ -3,6 +3,7 @@
 Documentation: developers.google.com/workspace/calendar/api and developers.google.com/identity/protocols/oauth2.
 """
 
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -69,9 +70,18 @@ _ALWAYS_ASKED = "singleEvents=true&showDeleted=true&maxResults=1000"
 
 _CALENDARS = "/users/me/calendarList?maxResults=250"
 
+# Before a position in a delta that has told of a split series: the window is listed after it.
+_THEN_LISTED = "then-listed "
+# "This and following" begins a series under the old one's id with this added.
+_SPLIT = re.compile(r"_R\d{8}(T\d{6})?")
+
 
 class GoogleCalendar:
-    """A `CalendarProvider`. A position is the path and query of a request to `events.list`, below the API's root."""
+    """A `CalendarProvider`. A position is the path and query of a request to `events.list`, below the API's root.
+
+    A delta tells of every change but one: an occurrence of a split series can go on under another id, and nothing says
+    that the old id is gone. So when a delta brings one of those, the window is listed after it.
+    """
 
     prolongs_channels = False
 
@@ -124,9 +134,9 @@ class GoogleCalendar:
 
     async def page(self, access_token: str, position: str, *, calendar: str | None, window: Window) -> Page:
         """The page at this position. Raises every ProviderError; CursorExpired only while a cursor is being used."""
-        del calendar, window  # The position says both.
-        uses_cursor = "&syncToken=" in position
-        answer = await self._get(access_token, position)
+        asked = position.removeprefix(_THEN_LISTED)
+        uses_cursor = "&syncToken=" in asked
+        answer = await self._get(access_token, asked)
         if answer.status != 200:
             error = api_error(answer, secrets=(access_token,))
             # 410 is what a dead token gets, some of them without a reason; 400 a token that doesn't fit the parameters.
@@ -140,16 +150,20 @@ class GoogleCalendar:
             items = []
         if not isinstance(items, list):
             raise UnexpectedAnswer("Google sent a page without a list of events.")
+        then_listed = uses_cursor and (asked != position or any(map(_is_of_split_series, items)))
         next_position = None
         if next_token is not None:
             # The token is always the last parameter, so what is before it is the request to be repeated unchanged.
-            next_position = f"{position.partition('&pageToken=')[0]}&pageToken={quote(next_token, safe='')}"
-            if next_position == position:
+            next_asked = f"{asked.partition('&pageToken=')[0]}&pageToken={quote(next_token, safe='')}"
+            if next_asked == asked:
                 raise UnexpectedAnswer("Google sent a page that names itself as the next one.")
+            next_position = f"{_THEN_LISTED}{next_asked}" if then_listed else next_asked
+        elif then_listed:
+            next_position = self.first_position(calendar=calendar, cursor=None, window=window)
         return Page(
             items=[parse_item(item, find_meeting_url=self._find_meeting_url) for item in items],
             next_position=next_position,
-            cursor=cursor if next_position is None else None,
+            cursor=cursor if next_token is None else None,
             lists_window=not uses_cursor,
         )
 
@@ -253,6 +267,12 @@ class GoogleCalendar:
             data=data,
             limits=self._limits,
         )
+
+
+def _is_of_split_series(item: object) -> bool:
+    if not isinstance(item, dict) or item.get("status") == "cancelled":
+        return False
+    return any(_SPLIT.search(parse_text(item.get(name))) for name in ("id", "recurringEventId"))
 
 
 def _encoded(text: str) -> str:
