@@ -6,6 +6,7 @@ twice, whole answers are something else. `make fuzz` tries many more; `FUZZ` is 
 
 import copy
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import timedelta
@@ -339,6 +340,34 @@ async def test_pages_that_lead_in_a_circle_are_given_up(scene: Scene) -> None:
     calendar = await spoilt.sync_when_due(calendar.id)
     assert (calendar.state, listings) == (CalendarState.CONNECTED, 3)
     assert calendar.last_error == "The platform leads from page to page in a circle."
+
+
+async def test_a_failure_here_and_there_among_many_requests_is_asked_again(scene: Scene) -> None:
+    """Each absent event is asked for by its id, and once more if that fails: the sync ends well."""
+    here, asked = scene.here, Counter[str]()
+
+    async def shaky(scope: Scope, receive: Receive, send: Send) -> None:
+        asked[scope["path"]] += 1
+        if "/events/" in scope["path"] and asked[scope["path"]] == 1:
+            await Response("Bad Gateway", status_code=502)(scope, receive, send)
+            return
+        await here.sandbox.app(scope, receive, send)
+
+    person = here.world.add_person("ana@acme.example")
+    for number in range(12):
+        person.primary.put(f"event-{number}", starts=here.clock() + timedelta(days=2, hours=number))
+    spoilt = replace(here, pipeline=replace(here.pipeline, providers=scene.providers))
+    calendar = await spoilt.sync_when_due((await here.connect(person)).id)
+    scene.before.app = shaky
+    for number in range(1, 12):
+        person.primary.move(f"event-{number}", starts=here.clock() + timedelta(days=90))
+    here.clock.advance(timedelta(hours=25))
+    calendar = await spoilt.sync_when_due(calendar.id)
+    assert (calendar.last_error, calendar.attempts) == (None, 0)
+    assert sum("/events/" in path for path in asked) == 11
+    far = here.clock() + timedelta(days=60)
+    gone_far = [row for row in (await here.events(calendar.id)).values() if row.start_time > far]
+    assert len(gone_far) == 11
 
 
 async def test_pages_without_end_are_given_up(scene: Scene) -> None:

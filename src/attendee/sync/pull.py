@@ -13,6 +13,7 @@ from attendee.providers.port import (
     AccessRevoked,
     CalendarsPage,
     CursorExpired,
+    ProviderDown,
     ProviderError,
     TokenRejected,
     UnexpectedAnswer,
@@ -120,8 +121,15 @@ async def _ask_for_absent(pulling: Pulling, changes: Changes, known: Mapping[str
     at_once = asyncio.Semaphore(_ABSENT_ASKED_AT_ONCE)
 
     async def ask(event: KnownEvent) -> RemoteItem:
+        def one(token: str) -> Awaitable[RemoteItem]:
+            return provider.event(token, event.platform_uuid, calendar=calendar)
+
         async with at_once:
-            return await _ask(pulling, lambda token: provider.event(token, event.platform_uuid, calendar=calendar))
+            try:
+                return await _ask(pulling, one)
+            except ProviderDown:
+                # The pull fails with any of its requests: where one in ten fails, one with dozens would never end well.
+                return await _ask(pulling, one)
 
     try:
         async with asyncio.TaskGroup() as group:
