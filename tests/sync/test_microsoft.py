@@ -354,6 +354,27 @@ async def test_an_event_moved_to_another_calendar_is_gone(here: Installation, mi
     assert await here.rows(tables.bots) == []
 
 
+async def test_an_event_whose_id_is_no_longer_one_is_gone(here: Installation, mia: Person) -> None:
+    """Microsoft never says that it is: once two listings lack it, it goes, and its bot; one that was left out stays."""
+    for name in ("goes", "is left out"):
+        mia.primary.put_raw(name, _item(name, location={"displayName": _LINK}))
+    calendar = await _connected(here, mia)
+    for row in (await here.events(calendar.id)).values():
+        await here.order_bot(row)
+    del mia.primary.entries["goes"]
+    here.world.faults.switch_on(mia.primary.id, FaultKind.EMPTY_LISTING, times=1)
+    here.clock.advance(_LISTING_IS_DUE)
+    synced = await here.sync(calendar.id)
+    assert synced.last_error is None
+    stored = await here.events(calendar.id)
+    assert {name: row.is_deleted for name, row in stored.items()} == {"goes": True, "is left out": False}
+    assert [row.event_id for row in await here.rows(tables.bots)] == [stored["is left out"].id]
+
+    here.world.requests.clear()
+    await here.sync(calendar.id)
+    assert here.world.requests[mia.primary.id, "event"] == 0, "it is not asked for over and over"
+
+
 async def test_two_calendars_ask_their_mailbox_no_more_than_four_things_at_once(
     here: Installation, mia: Person
 ) -> None:

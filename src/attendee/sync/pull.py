@@ -8,7 +8,16 @@ from typing import TypeVar
 
 import structlog
 
-from attendee.model import Cancelled, DisconnectCode, KnownEvent, PlatformCalendar, RemoteEvent, RemoteItem, Window
+from attendee.model import (
+    Cancelled,
+    DisconnectCode,
+    KnownEvent,
+    PlatformCalendar,
+    RemoteEvent,
+    RemoteItem,
+    SetAside,
+    Window,
+)
 from attendee.providers.port import (
     AccessRevoked,
     CalendarsPage,
@@ -139,7 +148,7 @@ async def _ask_for_absent(pulling: Pulling, changes: Changes, known: Mapping[str
         raise failures.exceptions[0] from None
     # By the id that we asked for: an answer under another id would leave the event absent for ever.
     found = {event.platform_uuid: answer.result() for event, answer in zip(asked, answers, strict=True)}
-    if any(isinstance(item, RemoteEvent) and _is_inside(item, changes.window) for item in found.values()):
+    if any(_is_doubtful(item, changes.window) for item in found.values()):
         found = await _tell_elsewhere(pulling, found, changes.window)
     return replace(changes, items={**changes.items, **found}, known=known, unasked=len(lacking) - len(asked))
 
@@ -148,19 +157,19 @@ async def _tell_elsewhere(pulling: Pulling, found: Mapping[str, RemoteItem], win
     """What was found by its id, with those told as gone that a second listing lacks as well.
 
     Microsoft finds an event of the mailbox by its id in whatever calendar it is: one that was moved to another calendar
-    is still there, within the window, and in no listing of ours.
+    is still there, within the window, and in no listing of ours. Nor does it ever say that an event is gone whose id it
+    no longer takes for one, as after a mailbox was moved.
     """
     again = await _walk(pulling, cursor=None, window=window)
     return {
-        uuid: again.items.get(uuid, Cancelled(uuid))
-        if isinstance(item, RemoteEvent) and _is_inside(item, window)
-        else item
+        uuid: again.items.get(uuid, Cancelled(uuid)) if _is_doubtful(item, window) else item
         for uuid, item in found.items()
     }
 
 
-def _is_inside(item: RemoteEvent, window: Window) -> bool:
-    return window.overlaps(item.start_at, item.end_at)
+def _is_doubtful(item: RemoteItem, window: Window) -> bool:
+    """Whether this word on an event that a listing lacks leaves open whether it still has its place in the window."""
+    return isinstance(item, SetAside) or (isinstance(item, RemoteEvent) and window.overlaps(item.start_at, item.end_at))
 
 
 async def _read_platform_calendars(pulling: Pulling) -> Sequence[PlatformCalendar] | None:
