@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 from attendee.connections import session
+from attendee.lookups import Lookups
 from attendee.outgoing import Answered, Outgoing, Unanswered, asked_to_wait, is_public, trust
 from tests.certificates import Authority
+from tests.installation import until
 
 _PATIENCE = timedelta(seconds=20)
 _SOON = timedelta(seconds=0.1)
@@ -141,16 +144,60 @@ def test_addresses_of_the_open_internet_are_public(address: str) -> None:
 async def test_nothing_is_sent_to_a_private_address(host: str) -> None:
     """Refused when connecting, whether it is written as a number or a name resolves to it."""
     async with _receiver(_answer(b"inside")) as (port, heads), _outgoing(allow_private=False) as outgoing:
-        outcome = await outgoing.post(f"http://{host}:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"http://{host}:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Unanswered)
     assert outcome.error
     assert heads == []
 
 
+class _SlowNames:
+    """A resolver that never says where `slow-` names are, and that all others are here."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.end = threading.Event()
+
+    def ask(self, host: str, port: int, **options: Any) -> list[Any]:
+        self.asked.append(host)
+        if host.startswith("slow-"):
+            self.end.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return socket.getaddrinfo("127.0.0.1", port, **options)
+
+
+async def test_a_name_that_is_slow_to_be_found_holds_up_no_other() -> None:
+    """One tenant's many names hang: another's, another of its own and the service's own are found all the same."""
+    names = _SlowNames()
+    lookups = Lookups(at_once=20, ask=names.ask)
+    async with _receiver(_answer(b"here")) as (port, _), _outgoing(lookups=lookups) as outgoing:
+
+        async def post(name: str, tenant: str) -> Answered | Unanswered:
+            return await outgoing.post(f"http://{name}.example:{port}/", body="{}", headers={}, tenant=tenant)
+
+        hanging = [asyncio.create_task(post(f"slow-{number}", "proj_1")) for number in range(19)]
+        await until(lambda: len(names.asked) == 19)
+        assert await post("other", "proj_2") == await post("own", "proj_1") == Answered(200, "here")
+        assert await asyncio.get_running_loop().getaddrinfo("localhost", port)
+        for task in hanging:
+            task.cancel()
+
+        # Who asks has gone, but the look-ups are still under way: that they are bounded, too.
+        hanging = [asyncio.create_task(post("slow-19", "proj_1")) for _ in range(5)]
+        await until(lambda: len(names.asked) == 22)
+        assert await post("one-too-many", "proj_1") == Unanswered(
+            "Can't connect: 20 other names of the project are still being looked up"
+        )
+        assert isinstance(await post("fine", "proj_2"), Answered)
+        names.end.set()
+        refusals = await asyncio.gather(*hanging)
+        assert refusals == [Unanswered("Can't connect: Temporary failure in name resolution")] * 5
+        assert isinstance(await post("fine-again", "proj_1"), Answered)
+
+
 async def test_the_refusal_says_why() -> None:
     """The owner of the webhook reads it beside the attempt."""
     async with _outgoing(allow_private=False) as outgoing:
-        outcome = await outgoing.post("http://127.0.0.1:1/", body="{}", headers={})
+        outcome = await outgoing.post("http://127.0.0.1:1/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Unanswered)
     assert "127.0.0.1 is not a public address" in outcome.error
 
@@ -158,7 +205,9 @@ async def test_the_refusal_says_why() -> None:
 async def test_private_addresses_can_be_allowed() -> None:
     """For local work: body and headers arrive as they are."""
     async with _receiver(_answer(b"thanks", status="202 Accepted")) as (port, heads), _outgoing() as outgoing:
-        outcome = await outgoing.post(f"http://localhost:{port}/hook?a=1", body="{}", headers={"webhook-id": "k"})
+        outcome = await outgoing.post(
+            f"http://localhost:{port}/hook?a=1", body="{}", headers={"webhook-id": "k"}, tenant="proj_1"
+        )
     assert isinstance(outcome, Answered)
     assert (outcome.status, outcome.text) == (202, "thanks")
     assert heads[0].startswith(b"POST /hook?a=1 HTTP/1.1\r\n")
@@ -171,7 +220,7 @@ async def test_a_redirect_is_an_answer_and_not_followed(status: str) -> None:
     async with _receiver(_answer(b"inside")) as (inside, heads):
         elsewhere = _answer(b"", status=status, headers=f"Location: http://127.0.0.1:{inside}/\r\n")
         async with _receiver(elsewhere) as (port, _), _outgoing() as outgoing:
-            outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+            outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Answered)
     assert outcome.status == int(status[:3])
     assert heads == []
@@ -180,7 +229,7 @@ async def test_a_redirect_is_an_answer_and_not_followed(status: str) -> None:
 async def test_a_receiver_that_hangs_is_given_up() -> None:
     """With a plain word of how long it was waited for."""
     async with _receiver(b"", then_hang=True) as (port, _), _outgoing(patience=timedelta(seconds=0.05)) as outgoing:
-        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Unanswered)
     assert "No answer within" in outcome.error
 
@@ -189,7 +238,7 @@ async def test_a_receiver_that_hangs_within_its_answer_is_given_up() -> None:
     """Its head alone is no answer."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
     async with _receiver(head, then_hang=True) as (port, _), _outgoing(patience=timedelta(seconds=0.05)) as outgoing:
-        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Unanswered)
 
 
@@ -205,7 +254,7 @@ async def test_a_receiver_that_hangs_within_its_answer_is_given_up() -> None:
 async def test_what_drips_is_given_up_when_its_time_is_over(first: bytes, more: bytes) -> None:
     """A byte now and then buys no more time: the limit is on the whole, from the connection to the end."""
     async with _stream(first, more, every=0.01) as (port, _), _outgoing(patience=_SOON) as outgoing:
-        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Unanswered)
     assert "No answer within" in outcome.error
 
@@ -214,7 +263,7 @@ async def test_a_flood_of_interim_answers_is_no_answer() -> None:
     """As many 1xx as the connection carries: they are passed over until time is up, and not gathered."""
     flood = b"HTTP/1.1 102 Processing\r\n\r\n" * 500
     async with _stream(b"", flood) as (port, _), _outgoing(patience=_SOON) as outgoing:
-        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Unanswered)
 
 
@@ -229,7 +278,7 @@ async def test_a_flood_of_interim_answers_is_no_answer() -> None:
 async def test_a_head_without_end_is_cut_off(first: bytes, more: bytes) -> None:
     """Headers have a bound each and together, so that no answer costs memory."""
     async with _stream(first, more) as (port, taken), _outgoing() as outgoing:
-        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Unanswered)
     assert "no HTTP" in outcome.error
     assert sum(taken) < 10_000_000
@@ -240,7 +289,7 @@ async def test_a_huge_answer_is_read_only_at_its_beginning() -> None:
     endless = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n"
     async with _stream(endless, b"x" * 1000) as (port, taken), _outgoing() as outgoing:
         for _ in range(2):
-            outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+            outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
             assert isinstance(outcome, Answered)
             assert (outcome.status, len(outcome.text)) == (200, 4096)
     assert len(taken) == 2
@@ -251,7 +300,7 @@ async def test_a_packed_answer_is_not_unpacked() -> None:
     """A few bytes could become gigabytes."""
     packed = _answer(b"\x1f\x8b\x08", headers="Content-Encoding: gzip\r\n")
     async with _receiver(packed) as (port, _), _outgoing() as outgoing:
-        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Answered)
     assert outcome.status == 200
 
@@ -269,7 +318,7 @@ async def test_a_connection_that_is_reset_is_told_and_not_raised(said: bytes) ->
 
     async with await asyncio.start_server(reset, "127.0.0.1", 0) as server, _outgoing() as outgoing:
         port = server.sockets[0].getsockname()[1]
-        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Unanswered)
     assert outcome.error
 
@@ -284,7 +333,7 @@ async def test_a_certificate_of_nobody_known_is_refused(authority: Authority) ->
     for tls, host in ((None, "localhost"), (trust(authority.file), "127.0.0.1")):
         answer = _receiver(_answer(b"ok"), tls=authority.server_context("localhost"))
         async with answer as (port, heads), _outgoing(tls=tls) as outgoing:
-            outcome = await outgoing.post(f"https://{host}:{port}/", body="{}", headers={})
+            outcome = await outgoing.post(f"https://{host}:{port}/", body="{}", headers={}, tenant="proj_1")
         assert isinstance(outcome, Unanswered)
         assert "certificate" in outcome.error
         assert heads == []
@@ -294,7 +343,7 @@ async def test_an_authority_of_the_operators_own_is_trusted(authority: Authority
     """Its certificates count as the system's do."""
     answer = _receiver(_answer(b"ok"), tls=authority.server_context("localhost"))
     async with answer as (port, _), _outgoing(tls=trust(authority.file)) as outgoing:
-        outcome = await outgoing.post(f"https://localhost:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"https://localhost:{port}/", body="{}", headers={}, tenant="proj_1")
     assert outcome == Answered(200, "ok")
 
 
@@ -316,7 +365,7 @@ async def test_what_only_looks_like_https_is_told_and_not_raised() -> None:
 
     async with await asyncio.start_server(babble, "127.0.0.1", 0) as server, _outgoing() as outgoing:
         port = server.sockets[0].getsockname()[1]
-        outcome = await outgoing.post(f"https://127.0.0.1:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"https://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Unanswered)
     assert outcome.error
 
@@ -327,7 +376,7 @@ async def test_no_proxy_is_taken_from_the_environment(monkeypatch: pytest.Monkey
         for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy}")
         async with _outgoing() as outgoing:
-            await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+            await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
         async with session(trust(None)) as http, http.get(f"http://127.0.0.1:{port}/") as response:
             assert response.status == 200
     assert len(heads) == 2
@@ -340,7 +389,7 @@ async def test_a_proxy_that_is_set_gets_everything() -> None:
         _receiver(_answer(b"by proxy")) as (port, heads),
         _outgoing(allow_private=False, proxy=f"http://me:hush@127.0.0.1:{port}") as outgoing,
     ):
-        outcome = await outgoing.post("http://hooks.example/in", body="{}", headers={})
+        outcome = await outgoing.post("http://hooks.example/in", body="{}", headers={}, tenant="proj_1")
     assert outcome == Answered(200, "by proxy")
     assert heads[0].startswith(b"POST http://hooks.example/in HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic bWU6aHVzaA==" in heads[0]
@@ -353,9 +402,9 @@ async def test_a_proxy_that_refuses_does_not_show_itself() -> None:
         _receiver(refusal) as (port, heads),
         _outgoing(proxy=f"http://me:hush@127.0.0.1:{port}") as outgoing,
     ):
-        refused = await outgoing.post("https://hooks.example/", body="{}", headers={})
+        refused = await outgoing.post("https://hooks.example/", body="{}", headers={}, tenant="proj_1")
     async with _outgoing(proxy=f"http://me:hush@127.0.0.1:{port}") as outgoing:
-        away = await outgoing.post("https://hooks.example/", body="{}", headers={})
+        away = await outgoing.post("https://hooks.example/", body="{}", headers={}, tenant="proj_1")
     assert heads[0].startswith(b"CONNECT hooks.example:443 HTTP/1.1\r\n")
     for outcome in (refused, away):
         assert isinstance(outcome, Unanswered)
@@ -398,7 +447,7 @@ def test_retry_after_is_understood_within_bounds(said: str, date: str, wait: flo
 async def test_what_is_no_answer_is_told_and_not_raised(answer: bytes) -> None:
     """A connection that is cut, or something that speaks another language."""
     async with _receiver(answer) as (port, _), _outgoing() as outgoing:
-        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Unanswered)
     assert outcome.error
 
@@ -406,7 +455,7 @@ async def test_what_is_no_answer_is_told_and_not_raised(answer: bytes) -> None:
 async def test_an_answer_may_be_in_any_bytes() -> None:
     """What is no UTF-8 is replaced, not refused."""
     async with _receiver(_answer(b"\xff\xfe\x00ok")) as (port, _), _outgoing() as outgoing:
-        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Answered)
     assert outcome.text.endswith("ok")
 
@@ -417,7 +466,7 @@ async def test_an_answer_may_be_in_any_bytes() -> None:
 async def test_an_impossible_url_is_told_and_not_raised(url: str) -> None:
     """However it came to be stored."""
     async with _outgoing() as outgoing:
-        assert isinstance(await outgoing.post(url, body="{}", headers={}), Unanswered)
+        assert isinstance(await outgoing.post(url, body="{}", headers={}, tenant="proj_1"), Unanswered)
 
 
 async def test_nobody_listening_is_told_and_not_raised() -> None:
@@ -426,6 +475,6 @@ async def test_nobody_listening_is_told_and_not_raised() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     async with _outgoing() as outgoing:
-        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={})
+        outcome = await outgoing.post(f"http://127.0.0.1:{port}/", body="{}", headers={}, tenant="proj_1")
     assert isinstance(outcome, Unanswered)
     assert "Connect" in outcome.error

@@ -16,6 +16,8 @@ from urllib.parse import quote, quote_plus
 
 import aiohttp
 
+from attendee.lookups import Lookups
+
 _CONNECT_SECONDS = 5
 _ANSWER_BYTES = 4_096
 _ERROR_CHARACTERS = 500
@@ -121,7 +123,13 @@ class Outgoing:
     """
 
     def __init__(
-        self, *, allow_private: bool, timeout: timedelta, tls: ssl.SSLContext | None = None, proxy: str | None = None
+        self,
+        *,
+        allow_private: bool,
+        timeout: timedelta,
+        tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
         def connect_only_where_allowed(address: Any) -> socket.socket:
             family, kind, protocol, _, target = address
@@ -131,8 +139,13 @@ class Outgoing:
             return socket.socket(family, kind, protocol)
 
         self._timeout = aiohttp.ClientTimeout(total=timeout.total_seconds(), connect=_CONNECT_SECONDS)
+        self._lookups = lookups or Lookups()
         self._connector = aiohttp.TCPConnector(
-            limit=0, socket_factory=connect_only_where_allowed, ttl_dns_cache=60, ssl=tls or True
+            limit=0,
+            resolver=self._lookups,
+            socket_factory=connect_only_where_allowed,
+            ttl_dns_cache=60,
+            ssl=tls or True,
         )
         self._session = aiohttp.ClientSession(
             connector=self._connector,
@@ -142,18 +155,19 @@ class Outgoing:
             auto_decompress=False,
         )
 
-    async def post(self, url: str, *, body: str, headers: dict[str, str]) -> Answered | Unanswered:
-        """One POST, never raised from: what was answered, or why nothing was.
+    async def post(self, url: str, *, body: str, headers: dict[str, str], tenant: str) -> Answered | Unanswered:
+        """One POST, never raised from: what was answered, or why nothing was. `tenant` is who wants it sent.
 
         An answer counts once it is whole, or as much of it as is kept has come; the rest is not read.
         """
         try:
-            async with self._session.post(
-                url, data=body.encode(), headers=headers, allow_redirects=False, timeout=self._timeout
-            ) as response:
-                beginning = await _beginning(response.content)
-                text = beginning.decode("utf-8", "replace")
-                return Answered(response.status, text, asked_to_wait(response.headers))
+            with self._lookups.of(tenant):
+                async with self._session.post(
+                    url, data=body.encode(), headers=headers, allow_redirects=False, timeout=self._timeout
+                ) as response:
+                    beginning = await _beginning(response.content)
+                    text = beginning.decode("utf-8", "replace")
+                    return Answered(response.status, text, asked_to_wait(response.headers))
         except TimeoutError:
             return Unanswered(f"No answer within {self._timeout.total:.0f} seconds.")
         # Neither says where the proxy is, nor its password: the owner of the webhook reads this.

@@ -58,7 +58,9 @@ class Sender:
         headers = signature_headers(
             delivery.body, message_id=delivery.idempotency_key, secrets=secrets, now=started_at
         ) | {"Content-Type": "application/json", "User-Agent": "attendee"}
-        outcome = await self.outgoing.post(delivery.url, body=delivery.body, headers=headers)
+        outcome = await self.outgoing.post(
+            delivery.url, body=delivery.body, headers=headers, tenant=delivery.project_id
+        )
         attempt = _attempt(outcome, started_at=started_at, milliseconds=round((time.monotonic() - started) * 1000))
         asked = outcome.retry_after if isinstance(outcome, Answered) else None
         await self._record(delivery, attempt, asked)
