@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -26,17 +27,48 @@ from tests.api.serving import NOON, Served, served
 
 _EXAMPLES = int(os.environ.get("FUZZ") or 2)
 
-# What makes sense as a body and still is refused, since no schema can say it: rules of more than one field, which link
-# leads to a meeting, which name is taken, NUL characters, and the state that a bot is in.
-_WITH_RULES = {
-    "POST /api/v1/bots",
-    "PATCH /api/v1/bots/{bot_id}",
-    "POST /api/v1/bots/{bot_id}/leave",
-    "POST /api/v1/calendars",
-    "PATCH /api/v1/calendars/{calendar_id}",
-    "POST /api/v1/webhooks",
-    "PATCH /api/v1/webhooks/{webhook_id}",
-    "POST /external_webhooks/microsoft_calendar",
+_NUL = r"May not contain NUL characters\."
+_BOT = (
+    _NUL,
+    r"May not contain characters above U\+FFFF, such as emoji\.",
+    r"Must be a meeting link of a service that is known here .*",
+    r"May not be in the past\.|May be at most 3 years ahead\.",
+)
+_WEBHOOK = (
+    _NUL,
+    r"May have at most 2,000 bytes in UTF-8\.",
+    r"Must be(gin with http:// or https://| a URL.*)\.",
+    r"Must name a host, .*",
+    r"A webhook with this url exists in the project already; .*",
+)
+_CALENDAR = (
+    _NUL,
+    r"May have at most (1,000 characters as JSON|2,000 bytes in UTF-8)\.",
+    r"This field may not be blank\.",
+)
+# Why what is sound by the document is refused all the same, since no schema can say it: rules of more than one field,
+# which link leads to a meeting, which name is taken, NUL characters, and the state that a bot is in. For any other
+# reason it may not be.
+_RULES = {
+    "POST /api/v1/bots": (
+        *_BOT,
+        *_WEBHOOK,
+        *_CALENDAR,
+        r"(join_at|meeting_url) can't be given together with calendar_event_id: it is the event's\.",
+        r"Another webhook of this bot has this url already\.",
+        r"Deduplication key already in use: .*",
+    ),
+    "PATCH /api/v1/bots/{bot_id}": (
+        *_BOT,
+        r"(join_at|meeting_url|join_at and meeting_url) is read-only for a bot with a calendar_event_id: .*",
+    ),
+    "POST /api/v1/bots/{bot_id}/leave": (r"Only a bot in a meeting, or on its way into one, can leave; .*",),
+    "POST /api/v1/calendars": (*_CALENDAR, r"A calendar with this deduplication key exists in the project already\."),
+    "PATCH /api/v1/calendars/{calendar_id}": _CALENDAR,
+    "POST /api/v1/webhooks": _WEBHOOK,
+    "PATCH /api/v1/webhooks/{webhook_id}": _WEBHOOK,
+    # Either the query string has the token of a handshake, or there are messages in the body.
+    "POST /external_webhooks/microsoft_calendar": (r"The body is not JSON\.",),
 }
 
 load_all_checks()
@@ -125,9 +157,24 @@ def test_the_api_keeps_to_its_document(case: schemathesis.Case[Any], backstage: 
     is_sound = case.meta is None or case.meta.generation.mode.is_positive
     for name in case.path_parameters if is_sound else ():
         case.path_parameters[name] = backstage.ids.get(name, case.path_parameters[name])
+    if is_sound and case.operation.label == "POST /api/v1/bots" and isinstance(case.body, dict):
+        _send_somewhere(case.body, backstage.ids["event_id"])
     client = backstage.api.client
-    case.call_and_validate(
-        base_url=client.address,
-        headers={"Authorization": f"Token {client.key}"},
-        excluded_checks=[positive_data_acceptance] if case.operation.label in _WITH_RULES else [],
-    )
+    response = case.call(base_url=client.address, headers={"Authorization": f"Token {client.key}"})
+    is_ruled_out = response.status_code == 400 and _is_ruled_out(case.operation.label, response.json())
+    case.validate_response(response, excluded_checks=[positive_data_acceptance] if is_ruled_out else [])
+
+
+def _send_somewhere(order: dict[str, Any], event_id: str) -> None:
+    """Made-up ids lead to no event, and made-up texts to no meeting: two rules that hid all others."""
+    if order.get("calendar_event_id") is not None:
+        order["calendar_event_id"] = event_id
+    elif order.get("meeting_url") is None:
+        order["meeting_url"] = "https://meet.google.com/abc-defg-hij"
+
+
+def _is_ruled_out(label: str, problem: dict[str, Any]) -> bool:
+    reasons = [reason for said in problem.values() for reason in (said if isinstance(said, list) else [said])]
+    # "webhooks[0].url: " and the like say where it is.
+    rule = re.compile(rf"([\w.\[\]]+: )?({'|'.join(_RULES.get(label, ('(?!)',)))})", re.DOTALL)
+    return all(rule.fullmatch(reason) for reason in reasons)
