@@ -316,6 +316,15 @@ class Client:
         message = f"{method} {path} was not answered within {_PATIENCE_SECONDS} seconds."
         raise TimeoutError(message)
 
+    async def is_anybody_ready(self) -> bool:
+        """Whether one of the addresses says, within a second, that it has all that it needs: its database."""
+        for address in self._addresses:
+            with suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
+                async with self._http.get(f"{address}/readyz", timeout=aiohttp.ClientTimeout(total=1)) as answer:
+                    if answer.status == 200:
+                        return True
+        return False
+
     async def everything(self, path: str) -> list[dict[str, Any]]:
         """All results of a list, page by page."""
         found: list[dict[str, Any]] = []

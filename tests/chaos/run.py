@@ -245,11 +245,17 @@ async def _call_meeting(stage: Stage, *, begins_in: timedelta, until: float) -> 
         await asyncio.sleep(0.2)
         _, page = await stage.client.call("GET", f"/calendar_events?calendar_id={calendar_id}&page_size=500")
         found = [one for one in page["results"] if one["name"] == entry.details.title]
-    for event in found:
-        await _send_bot(stage, event)
+    orders = [await _send_bot(stage, event) for event in found]
     if begins_in > _AT_ONCE and stage.choose.random() < 0.5:
-        await asyncio.sleep(1)
+        # So that what is called off has been launched, unless those who launch it are dead for now.
+        while await _is_scheduled(stage, orders) and time.monotonic() < until:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.2)
         calendar.delete(entry.id)
+
+
+async def _is_scheduled(stage: Stage, orders: list[str]) -> bool:
+    states = await stage.rows("SELECT state FROM bots WHERE deduplication_key = ANY($1)", orders)
+    return any(row["state"] == "scheduled" for row in states)
 
 
 async def _order(stage: Stage, *, until: float) -> None:
@@ -263,7 +269,8 @@ async def _order(stage: Stage, *, until: float) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _send_bot(stage: Stage, event: dict[str, Any]) -> None:
+async def _send_bot(stage: Stage, event: dict[str, Any]) -> str:
+    """Orders a bot, and says by which deduplication key."""
     stage.orders += 1
     key = f"order-{stage.orders}"
     order = {"bot_name": "Notes", "calendar_event_id": event["id"], "deduplication_key": key}
@@ -272,6 +279,7 @@ async def _send_bot(stage: Stage, event: dict[str, Any]) -> None:
     assert status in {201, 400}, bot
     if status == 201:
         stage.bots[key] = bot
+    return key
 
 
 async def _kill(stage: Stage, *, until: float) -> None:
@@ -292,7 +300,9 @@ async def _restart_database(stage: Stage, *, until: float) -> None:
     await asyncio.sleep((until - time.monotonic()) / 2)
     gone_at = clock.now()
     await asyncio.to_thread(stage.cluster.stop, "immediate")
-    await asyncio.sleep(1)
+    # Until everybody who is alive has felt it.
+    while await stage.client.is_anybody_ready():  # noqa: ASYNC110  # as above
+        await asyncio.sleep(0.1)
     await asyncio.to_thread(stage.cluster.start)
     stage.outage = (gone_at, clock.now())
     stage.say("PostgreSQL was pulled out and is back")
