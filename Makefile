@@ -32,8 +32,10 @@ check: $(installed) ## Lint, check the format, the types and the import rules.
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-fuzz: $(installed) ## Send strange requests to every route, and strange answers of platforms, many more than `make test` (FUZZ= for each).
-	@FUZZ="$(or $(FUZZ),500)" .venv/bin/pytest -n 2 -o timeout=0 tests/api/test_contract.py tests/test_fuzz.py tests/test_fuzz_payloads.py
+fuzz: $(installed) ## Send strange requests to every route, and strange answers of platforms, for half an hour (FUZZ= for each, SEED=).
+	@seed="$(or $(SEED),$$(date +%s))" && echo "The same again: make fuzz SEED=$$seed" && FUZZ="$(or $(FUZZ),500)" \
+		.venv/bin/pytest -n 2 -v -o timeout=0 --hypothesis-seed="$$seed" \
+		tests/api/test_contract.py tests/test_fuzz.py tests/test_fuzz_payloads.py
 
 bench: $(installed) ## Measure the budgets, in some minutes (ONLY="quiet idle": only those, or curves; JSON=FILE: keep them there).
 	@tests/install-postgresql

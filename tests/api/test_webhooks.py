@@ -203,6 +203,8 @@ async def test_all_that_failed_since_a_time_is_sent_again(api: Served, client: C
         await tx.execute(table.update().values(state="failed", finished_at=NOON, due_at=None))
     await client.patch(f"/webhooks/{made['id']}", {"is_active": False})
     assert (await client.post("/webhook_deliveries/redeliver_failed", since)).json == {"redelivered": 0}
+    first = {"since": "0001-01-01T00:01:00.0+01:01"}
+    assert (await client.post("/webhook_deliveries/redeliver_failed", first)).status == 202
     for wrong in ({}, {"since": "yesterday"}, {"since": None}):
         refused = await client.post("/webhook_deliveries/redeliver_failed", wrong)
         assert (refused.status, list(refused.json)) == (400, ["since"])
