@@ -11,6 +11,7 @@ from attendee.errors import NotAllowed
 from attendee.model import Role
 from attendee.store import account_tables, links, sessions, users
 from tests.dashboard.visiting import PASSWORD, Visited, visited
+from tests.installation import until
 
 OWNER = "ada@acme.example"
 CHOSEN = {"password": PASSWORD, "again": PASSWORD}
@@ -89,7 +90,7 @@ async def test_signing_in_leads_back_to_the_page_that_was_wanted(here: Visited) 
     assert asked.location == f"/sign-in?next=/projects/{here.project_id}/settings/keys%3Fx%3D1"
     fields = {"email": OWNER, "password": PASSWORD}
     assert (await browser.post("/sign-in", {**fields, "next": "/users"})).location == "/users"
-    for elsewhere in ("https://evil.example/", "//evil.example/", "/\\evil.example", "users"):
+    for elsewhere in ("https://evil.example/", "//evil.example/", "/\\evil.example", "/\t/evil.example/", "users"):
         assert (await here.browser().post("/sign-in", {**fields, "next": elsewhere})).location == "/"
 
 
@@ -117,6 +118,38 @@ async def test_guessing_is_throttled(here: Visited) -> None:
     assert (await here.browser().sign_in("ben@acme.example")).status == 303
     here.clock.at += sessions.FAILURES_WITHIN
     assert (await here.browser().sign_in(OWNER)).status == 303
+
+
+async def test_the_current_password_can_not_be_guessed_either(here: Visited) -> None:
+    """Whoever has got hold of a session has ten guesses at the password, as at the door."""
+    await here.user(OWNER, role=Role.OWNER)
+    browser = here.browser()
+    await browser.sign_in(OWNER)
+    change = {"current": "wrong", "password": PASSWORD + "!", "again": PASSWORD + "!"}
+    async with here.database.transaction() as tx:
+        for _ in range(9):
+            assert await sessions.may_try(tx, email=OWNER, address="192.0.2.1", now=here.clock())
+    assert (await browser.post("/account/password", change)).status == 400
+    change["current"] = PASSWORD
+    assert (await browser.post("/account/password", change)).status == 429
+    here.clock.at += sessions.FAILURES_WITHIN
+    assert (await browser.post("/account/password", change)).status == 303
+
+
+async def test_a_link_that_is_none_costs_no_time(here: Visited) -> None:
+    """Two passwords are looked at at a time: whoever has no link does not wait in that line, or make it longer."""
+    finished = 0
+
+    async def sign_in(number: int) -> None:
+        nonlocal finished
+        await here.browser().sign_in(f"{number}@acme.example")
+        finished += 1
+
+    signing_in = [asyncio.create_task(sign_in(number)) for number in range(8)]
+    await until(lambda: finished > 0)
+    assert (await here.browser().post("/links/nonsense", CHOSEN)).status == 410
+    assert finished < len(signing_in)
+    await asyncio.gather(*signing_in)
 
 
 async def test_a_burst_of_guesses_is_counted_whole(here: Visited) -> None:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
 
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from attendee.dashboard.passwords import LEAST_CHARACTERS, Passwords, check_new
@@ -10,6 +11,7 @@ from attendee.dashboard.rendering import page, redirect
 from attendee.dashboard.visits import ZONE_COOKIE, ZONES, Refused, Visit
 from attendee.errors import Invalid, NotAllowed
 from attendee.store import links, sessions, users
+from attendee.store.links import Link
 from attendee.store.users import User
 
 _WRONG = "E-mail or password is wrong."
@@ -32,19 +34,13 @@ async def show_sign_in(visit: Visit) -> Response:
 
 async def sign_in(visit: Visit) -> Response:
     """Begins a session. Whether the e-mail or the password was wrong nobody learns, not even by the time it takes."""
-    email, database = visit.given("email").lower(), visit.dashboard.database
-    address = _network_address(visit)
-    async with database.transaction() as tx:
-        may_try = await sessions.may_try(tx, email=email, address=address, now=visit.now)
-    if not may_try:
-        raise Refused(429, _TOO_OFTEN)
-    async with database.reading() as tx:
+    email = visit.given("email").lower()
+    async with visit.dashboard.database.reading() as tx:
         user = await users.find_by_email(tx, email)
-    is_right = await _passwords.is_right(visit.form.get("password", ""), None if user is None else user.password_hash)
+    is_right = await _is_right(visit, visit.form.get("password", ""), user, email=email)
     if user is None or not is_right or user.disabled_at is not None:
         raise NotAllowed(_WRONG)
-    async with database.transaction() as tx:
-        await sessions.forgive(tx, email=email)
+    await _forgive(visit, email)
     return await _signed_in(visit, user, to=_next(visit) or "/")
 
 
@@ -63,14 +59,15 @@ async def sign_out_everywhere(visit: Visit) -> Response:
 
 async def show_link(visit: Visit) -> Response:
     """Where whoever has a link chooses a password; opening the page does not use the link up."""
-    link = await links.find(visit.tx, visit.part("secret"), now=visit.now)
-    if link is None or (link.user_id is None and await users.exist(visit.tx)):
-        raise Refused(410, _LINK_IS_OVER)
+    link = await _open_link(visit, visit.tx)
     user = None if link.user_id is None else await users.get(visit.tx, link.user_id)
     return page(visit, "link.html", invited=user, least=LEAST_CHARACTERS)
 
 
 async def use_link(visit: Visit) -> Response:
+    # First of all: nobody who has no link keeps us busy with passwords.
+    async with visit.dashboard.database.reading() as tx:
+        await _open_link(visit, tx)
     password = visit.form.get("password", "")
     check_new(password, again=visit.form.get("again", ""))
     email = users.read_email(visit.given("email")) if "email" in visit.form else None
@@ -96,8 +93,9 @@ async def show_account(visit: Visit) -> Response:
 
 async def change_password(visit: Visit) -> Response:
     """Takes the new password, and ends every other session."""
-    if not await _passwords.is_right(visit.form.get("current", ""), visit.user.password_hash):
+    if not await _is_right(visit, visit.form.get("current", ""), visit.user, email=visit.user.email):
         raise Invalid("current", "This is not your current password.")
+    await _forgive(visit, visit.user.email)
     password = visit.form.get("password", "")
     check_new(password, again=visit.form.get("again", ""))
     password_hash = await _passwords.hashed(password)
@@ -119,6 +117,28 @@ async def choose_zone(visit: Visit) -> Response:
         samesite="lax",
     )
     return answer
+
+
+async def _open_link(visit: Visit, tx: AsyncConnection) -> Link:
+    """The link of the address. Raises Refused if it is good for nothing any more."""
+    link = await links.find(tx, visit.part("secret"), now=visit.now)
+    if link is None or (link.user_id is None and await users.exist(tx)):
+        raise Refused(410, _LINK_IS_OVER)
+    return link
+
+
+async def _is_right(visit: Visit, password: str, user: User | None, *, email: str) -> bool:
+    """Whether it is the user's password, which takes as long without a user. Raises Refused for who guesses."""
+    async with visit.dashboard.database.transaction() as tx:
+        may_try = await sessions.may_try(tx, email=email, address=_network_address(visit), now=visit.now)
+    if not may_try:
+        raise Refused(429, _TOO_OFTEN)
+    return await _passwords.is_right(password, None if user is None else user.password_hash)
+
+
+async def _forgive(visit: Visit, email: str) -> None:
+    async with visit.dashboard.database.transaction() as tx:
+        await sessions.forgive(tx, email=email)
 
 
 async def _signed_in(visit: Visit, user: User, *, to: str) -> Response:
@@ -157,5 +177,6 @@ def _network_address(visit: Visit) -> str:
 def _next(visit: Visit) -> str:
     """The page that was wanted, if it is one of ours: no link leads from here to another site."""
     wanted = visit.given("next") or visit.asked("next")
-    is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and "\n" not in wanted
+    # Browsers leave out tabs and line breaks wherever they are in an address.
+    is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not set(wanted) & set("\t\r\n")
     return wanted if is_ours else ""
