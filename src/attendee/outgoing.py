@@ -104,6 +104,14 @@ def asked_to_wait(headers: Mapping[str, str]) -> timedelta | None:
     return timedelta(seconds=min(max(seconds, 0.0), _LONGEST_WAIT.total_seconds()))
 
 
+async def beginning(content: aiohttp.StreamReader, most: int) -> bytes:
+    """An answer's body, but no more bytes of it than `most`, once they are unpacked; the rest is not read."""
+    read = bytearray()
+    while len(read) < most and (more := await content.read(most - len(read))):
+        read += more
+    return bytes(read)
+
+
 def trust(authorities: Path | None) -> ssl.SSLContext:
     """Checks certificates against the system's authorities, and those of a PEM file. Raises OSError and ValueError."""
     context = ssl.create_default_context()
@@ -165,8 +173,7 @@ class Outgoing:
                 async with self._session.post(
                     url, data=body.encode(), headers=headers, allow_redirects=False, timeout=self._timeout
                 ) as response:
-                    beginning = await _beginning(response.content)
-                    text = beginning.decode("utf-8", "replace")
+                    text = (await beginning(response.content, _ANSWER_BYTES)).decode("utf-8", "replace")
                     return Answered(response.status, text, asked_to_wait(response.headers))
         except TimeoutError:
             return Unanswered(f"No answer within {self._timeout.total:.0f} seconds.")
@@ -184,10 +191,3 @@ class Outgoing:
 
     async def close(self) -> None:
         await self._session.close()
-
-
-async def _beginning(content: aiohttp.StreamReader) -> bytes:
-    read = bytearray()
-    while len(read) < _ANSWER_BYTES and (more := await content.read(_ANSWER_BYTES - len(read))):
-        read += more
-    return bytes(read)

@@ -1,5 +1,6 @@
 """What the `remote` runner makes of another server's answers, and what it takes in of its webhooks."""
 
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from attendee.bots.reports import Report
+from attendee.bots.runners.http import Answer, asked
 from attendee.bots.runners.port import Done, Order, Placed, Refused, Seen, Taken, Trouble
 from attendee.bots.runners.remote import RemoteRunner
 from attendee.model import BotEventType, BotId, LaunchId, ProjectId
@@ -152,6 +154,22 @@ async def test_a_refusal_ends_the_bot_if_it_is_about_the_bot(
     assert isinstance(answered, outcome)
     assert str(status) in str(answered)
     assert "t0ken" not in str(answered)
+
+
+class _Bomb(Server):
+    """Kilobytes that unpack to megabytes."""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(body=gzip.compress(bytes(16 * 2**20)), headers={"Content-Encoding": "gzip"})
+
+
+async def test_of_an_answer_without_measure_only_the_beginning_is_read() -> None:
+    """Of another server's as of a fleet's: what it says of a bot takes kilobytes, and a process has not that much."""
+    async with _serving(_Bomb()) as url, aiohttp.ClientSession() as http:
+        answer = await asked(http, "GET", url, data=None, headers={}, secrets=())
+    assert isinstance(answer, Answer)
+    assert (answer.status, len(answer.body)) == (200, 4 * 2**20)
 
 
 async def test_an_earlier_try_is_found(remote: Remote) -> None:

@@ -9,11 +9,13 @@ import aiohttp
 from attendee.bots.runners.port import Done, Order, Placed, Refused, Taken, Trouble
 from attendee.clock import Clock
 from attendee.model import LaunchId, ProjectId
-from attendee.outgoing import asked_to_wait, hushed
+from attendee.outgoing import asked_to_wait, beginning, hushed
 from attendee.signing import canonical_json, signature_headers
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 _ANSWER_CHARACTERS = 500
+# What is said of a bot takes some kilobytes. An answer without end, or one that unpacks to gigabytes, costs no more.
+_ANSWER_BYTES = 4 * 1024 * 1024
 # Statuses of the 4xx that say "not now", not "never".
 _NOT_NOW = {408, 425, 429}
 _GONE = {404, 410}
@@ -86,7 +88,7 @@ class HttpRunner:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered: its status, the whole body, and how long it wants to be left alone.
+    """What a server answered: its status, the body (its first 4 MiB), and how long it wants to be left alone.
 
     An answer may repeat what it was sent: `secrets` are not to be told.
     """
@@ -125,7 +127,8 @@ async def asked(
         async with http.request(
             method, url, data=data, headers=headers, allow_redirects=False, timeout=_TIMEOUT
         ) as response:
-            return Answer(response.status, await response.read(), asked_to_wait(response.headers), secrets)
+            body = await beginning(response.content, _ANSWER_BYTES)
+            return Answer(response.status, body, asked_to_wait(response.headers), secrets)
     except TimeoutError:
         return Trouble(f"It did not answer within {_TIMEOUT.total:.0f} seconds.")
     except aiohttp.ClientConnectorError as failure:
