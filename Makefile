@@ -32,7 +32,8 @@ check: $(installed) ## Lint, check the format, the types and the import rules.
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-fuzz: $(installed) ## Send strange requests to every route, and strange answers of platforms, for half an hour (FUZZ= for each, SEED=).
+fuzz: $(installed) ## Send strange requests to every route, and strange answers of platforms, for an hour (FUZZ= for each, SEED=).
+	@tests/install-postgresql
 	@seed="$(or $(SEED),$$(date +%s))" && echo "The same again: make fuzz SEED=$$seed" && FUZZ="$(or $(FUZZ),500)" \
 		.venv/bin/pytest -n 2 -v -o timeout=0 --hypothesis-seed="$$seed" \
 		tests/api/test_contract.py tests/test_fuzz.py tests/test_fuzz_payloads.py

@@ -280,6 +280,14 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+# On PostgreSQL only where there is time for it: it refuses texts that SQLite takes, but each example costs more.
+@pytest.fixture(params=["sqlite", "postgresql"] if "FUZZ" in os.environ else ["sqlite"])
+def fuzzed_url(request: pytest.FixtureRequest) -> str:
+    """A fresh database for what is made up: SQLite, and with `make fuzz` PostgreSQL too."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """A real browser; what its pages complain of fails the test."""

@@ -40,8 +40,8 @@ _values = _value()
 
 
 @pytest.fixture
-async def here(sqlite_url: str) -> AsyncGenerator[Installation]:
-    async with installation(sqlite_url) as here:
+async def here(fuzzed_url: str) -> AsyncGenerator[Installation]:
+    async with installation(fuzzed_url) as here:
         yield here
 
 

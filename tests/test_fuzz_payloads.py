@@ -145,8 +145,8 @@ _spoilt = st.builds(Spoilt, st.lists(_changes, min_size=1, max_size=12), st.none
 
 
 @pytest.fixture
-async def here(sqlite_url: str) -> AsyncGenerator[Installation]:
-    async with installation(sqlite_url, lead=timedelta(minutes=5)) as here:
+async def here(fuzzed_url: str) -> AsyncGenerator[Installation]:
+    async with installation(fuzzed_url, lead=timedelta(minutes=5)) as here:
         yield here
 
 
