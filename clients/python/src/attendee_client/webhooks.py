@@ -58,7 +58,8 @@ def verify(
     id, timestamp, signatures = (given.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature"))
     if not (id and signatures and timestamp.isascii() and timestamp.isdigit()):
         raise NotGenuine("The headers webhook-id, webhook-timestamp and webhook-signature are not all there.")
-    signed = f"{id}.{timestamp}.".encode() + body
+    # A server may hand on bytes that are no UTF-8 as lone surrogates, which have no bytes of their own.
+    signed = f"{id}.{timestamp}.".encode(errors="replace") + body
     # Versions that are not known here may stand beside it.
     claimed = [text for version, _, text in (one.partition(",") for one in signatures.split()) if version == _VERSION]
     if not _is_signed(signed, claimed, secrets):
@@ -83,7 +84,7 @@ def verify_body(body: bytes, signature: str, *, secrets: Sequence[str]) -> Webho
 def _is_signed(signed: bytes, claimed: Sequence[str], secrets: Sequence[str]) -> bool:
     """In constant time: the time that an ordinary comparison takes tells how much of a forged signature is right."""
     expected = [base64.b64encode(hmac.new(_key(secret), signed, hashlib.sha256).digest()) for secret in secrets]
-    return any(hmac.compare_digest(one, text.encode()) for one in expected for text in claimed)
+    return any(hmac.compare_digest(one, text.encode(errors="replace")) for one in expected for text in claimed)
 
 
 def _key(secret: str) -> bytes:
