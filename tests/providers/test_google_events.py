@@ -210,7 +210,20 @@ def test_no_end() -> None:
 
 @pytest.mark.parametrize(
     "item",
-    [None, 5, "id", [], {}, {"id": None}, {"id": 5}, {"id": ""}, {"id": "a\0"}, {"id": ".."}, {"id": "x" * 5_000}],
+    [
+        None,
+        5,
+        "id",
+        [],
+        {},
+        {"id": None},
+        {"id": 5},
+        {"id": ""},
+        {"id": "a\0"},
+        {"id": ".."},
+        {"id": "a/b"},
+        {"id": "x" * 5_000},
+    ],
 )
 def test_no_id(item: object) -> None:
     """What has no id that could be stored is set aside without one."""

@@ -33,7 +33,8 @@ _LONG_TEXTS = ("description", "summary")
 def parse_item(item: object, *, find_meeting_url: FindMeetingUrl) -> RemoteItem:
     """What one entry of `items` says, whatever it looks like. Raises nothing: what can't be stored is set aside."""
     platform_uuid = parse_id(item.get("id")) if isinstance(item, dict) else None
-    if not isinstance(item, dict) or platform_uuid is None:
+    # None of Google's has a slash, and nobody could be asked for one that has: it leads to another address.
+    if not isinstance(item, dict) or platform_uuid is None or "/" in platform_uuid:
         return SetAside("", "It has no id that could be stored.")
     # Before anything else is looked at: of a cancelled event only the id is sure to be there.
     if item.get("status") == "cancelled":
