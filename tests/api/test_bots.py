@@ -296,16 +296,6 @@ async def test_a_scheduled_bot_can_be_changed(api: Served, client: Client) -> No
         assert (refused.status, list(refused.json)) == (400, list(body))
 
 
-async def test_a_patch_says_what_is_wrong_as_a_post_does(client: Client) -> None:
-    """Field by field, in the same words, and in no words of the library that checks them."""
-    answer = await client.patch("/bots/bot_none", {"bot_name": " ", "meeting_url": 7, "join_at": "soon"})
-    assert answer.json == {
-        "bot_name": ["This field may not be blank."],
-        "meeting_url": ["Must be a string."],
-        "join_at": ["Must be a time in ISO 8601, such as 2026-11-23T09:30:00Z."],
-    }
-
-
 async def test_of_a_bot_that_is_no_longer_scheduled_only_metadata_can_be_changed(client: Client) -> None:
     """Changing more, or deleting it, is 400 with the state that it is in."""
     made = await client.post("/bots", {"bot_name": "A", "meeting_url": LINK})
