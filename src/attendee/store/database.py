@@ -81,9 +81,10 @@ class Database:
         self._untold: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
         if self.is_sqlite:
-            driver = {"async_creator_fn": sqlite_driver.connect}
-            self._writer = create_async_engine(parsed, connect_args=driver, pool_size=1, **_ENGINE)
-            self._reader = create_async_engine(parsed, connect_args=driver, pool_size=_SQLITE_READERS, **_ENGINE)
+            writing = {"async_creator_fn": sqlite_driver.connect}
+            reading = {"async_creator_fn": sqlite_driver.connect_to_read}
+            self._writer = create_async_engine(parsed, connect_args=writing, pool_size=1, **_ENGINE)
+            self._reader = create_async_engine(parsed, connect_args=reading, pool_size=_SQLITE_READERS, **_ENGINE)
             self._to_write, self._to_read = asyncio.Semaphore(1), asyncio.Semaphore(_SQLITE_READERS)
             _prepare_sqlite(self._writer, begin="BEGIN IMMEDIATE", query_only=False)
             _prepare_sqlite(self._reader, begin="BEGIN", query_only=True)

@@ -1,13 +1,21 @@
-"""SQLite in one trip to its thread a statement: aiosqlite alone makes four, for cursor, statement, rows and end.
+"""SQLite in one trip to its thread a statement, or in none where it only reads.
 
-Each trip wakes two threads that then wait for each other; they cost more than most statements do.
+aiosqlite alone makes four trips: for cursor, statement, rows and end. Each wakes two threads that then wait for each
+other, and where both have work to do they wrangle over the interpreter for every row: most statements cost less.
 """
 
+import math
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import aiosqlite
+
+# So long the event loop may wait for a read: an answer of some hundred events takes it as long.
+_IN_PLACE_SECONDS = 0.01
+# How many of SQLite's steps lie between two looks at the clock; a hundred rows take some thousand.
+_STEPS = 1_000
 
 
 class _Cursor:
@@ -49,7 +57,7 @@ class _Cursor:
             finally:
                 cursor.close()
 
-        await self._connection._execute(run)  # type: ignore[no-untyped-call]  # noqa: SLF001  # our base class's
+        await self._connection.run(run)
 
 
 class OneTripConnection(aiosqlite.Connection):
@@ -57,16 +65,77 @@ class OneTripConnection(aiosqlite.Connection):
 
     @property
     def in_thread(self) -> sqlite3.Connection:
-        """The driver's own, for the connection's thread alone."""
+        """The driver's own, for the function that `run` is given."""
         return self._conn
 
     def cursor(self) -> Any:
         return _Cursor(self)
 
+    async def run(self, function: Callable[[], None]) -> None:
+        """Calls `function` in the connection's thread, after what was asked for before."""
+        await self._execute(function)  # type: ignore[no-untyped-call]
+
+
+class ReadingConnection(OneTripConnection):
+    """A connection that only reads, and does so in place. What takes long is stopped, and done anew in the thread."""
+
+    _until = math.inf
+    _handed_over = 0
+
+    async def run(self, function: Callable[[], None]) -> None:
+        # Who was cancelled may have left something in the thread: one after the other.
+        if not self._handed_over and self._is_done_in_place(function):
+            return
+
+        def in_thread() -> None:
+            try:
+                function()
+            finally:
+                self._handed_over -= 1
+
+        self._handed_over += 1
+        await super().run(in_thread)
+
+    async def commit(self) -> None:
+        await self.run(self._conn.commit)
+
+    async def rollback(self) -> None:
+        await self.run(self._conn.rollback)
+
+    def _is_done_in_place(self, function: Callable[[], None]) -> bool:
+        self._until = time.monotonic() + _IN_PLACE_SECONDS
+        try:
+            function()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                return False
+            raise
+        finally:
+            self._until = math.inf
+        return True
+
+    def is_late(self) -> bool:
+        """Whether the statement in hand has taken longer than is done in place."""
+        return time.monotonic() > self._until
+
 
 async def connect(path: str, **options: Any) -> OneTripConnection:
-    """A connection to that file, with sqlite3's own options. Its thread keeps no process from ending."""
+    """A connection to that file, with sqlite3's own options."""
     connection = OneTripConnection(lambda: sqlite3.connect(path, **options), iter_chunk_size=64)
-    connection._thread.daemon = True  # noqa: SLF001  # as SQLAlchemy does
-    await connection
+    await _start(connection)
     return connection
+
+
+async def connect_to_read(path: str, **options: Any) -> ReadingConnection:
+    """The same for a connection that writes nothing: what is asked of it may be done twice."""
+    options["check_same_thread"] = False
+    connection = ReadingConnection(lambda: sqlite3.connect(path, **options), iter_chunk_size=64)
+    await _start(connection)
+    await connection.set_progress_handler(connection.is_late, _STEPS)
+    return connection
+
+
+async def _start(connection: aiosqlite.Connection) -> None:
+    # As SQLAlchemy does: its thread keeps no process from ending.
+    connection._thread.daemon = True  # noqa: SLF001
+    await connection
