@@ -37,7 +37,7 @@ on the machine; measure on yours:
 ```sh
 make bench                     # all budgets, in some minutes; it installs a PostgreSQL if there is none
 make bench ONLY="quiet idle"   # some of them
-make bench ONLY=curves         # how they grow, in eight minutes more
+make bench ONLY=curves         # how they grow, in a quarter of an hour more
 ```
 
 `make bench JSON=docs/performance.json` keeps what it measures, each budget's last run, and `make reference` writes this
@@ -79,30 +79,30 @@ def page(document: Mapping[str, Any]) -> str:
     if missing:
         lines += [f"Not measured for this page: {', '.join(f'`{name}`' for name in missing)}.", ""]
     lines += ["## What is not met", "", *_not_met(measured, document.get("reasons", {})), ""]
-    drawn = curves(document)
-    if drawn:
+    grown = {name: entry for name, entry in document.items() if "curves" in entry}
+    if grown:
         lines += ["## How it grows", ""]
-        made = {_told_of(entry): None for entry in document.values() if "curves" in entry}
-        lines += [*made, ""]
-        for curve in drawn:
+    for name, entry in grown.items():
+        lines += [f"### [`{name}`](../bench/curves.py)", "", _told_of(entry), ""]
+        for curve in _curves(entry):
             lines += [f"![{curve.title} by {curve.along}](images/curve-{curve.name}.svg)", "", *_points(curve), ""]
     return "\n".join(lines).rstrip() + "\n" + _AFTER
 
 
-def curves(document: Mapping[str, Any]) -> list[Curve]:
+def pictures(document: Mapping[str, Any]) -> dict[str, str]:
+    """The name of each picture's file, and what belongs into it."""
+    drawn = [curve for entry in document.values() for curve in _curves(entry)]
+    return {f"curve-{curve.name}.svg": plots.drawn(curve) for curve in drawn}
+
+
+def _curves(entry: Mapping[str, Any]) -> list[Curve]:
     return [
         Curve(
             points={series: [(at, value) for at, value in points] for series, points in one.pop("points").items()},
             **one,
         )
-        for entry in document.values()
         for one in (dict(curve) for curve in entry.get("curves", ()))
     ]
-
-
-def pictures(document: Mapping[str, Any]) -> dict[str, str]:
-    """The name of each picture's file, and what belongs into it."""
-    return {f"curve-{curve.name}.svg": plots.drawn(curve) for curve in curves(document)}
 
 
 def _told_of(entry: Mapping[str, Any]) -> str:
