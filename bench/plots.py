@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 from bench.results import Curve, number
 
 _WIDTH, _HEIGHT = 640, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 20, 44, 52
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 32, 44, 52
 _COLOURS = ("#2f81f7", "#d9730d")
 _INK = "#8b949e"
 # An axis that spans more than this is logarithmic.
