@@ -80,18 +80,20 @@ class ReadingConnection(OneTripConnection):
     """A connection that only reads, and does so in place. What takes long is stopped, and done anew in the thread."""
 
     _until = math.inf
+    # Each is counted by one thread alone: ours, and the connection's.
     _handed_over = 0
+    _handed_back = 0
 
     async def run(self, function: Callable[[], None]) -> None:
         # Who was cancelled may have left something in the thread: one after the other.
-        if not self._handed_over and self._is_done_in_place(function):
+        if self._handed_over == self._handed_back and self._is_done_in_place(function):
             return
 
         def in_thread() -> None:
             try:
                 function()
             finally:
-                self._handed_over -= 1
+                self._handed_back += 1
 
         self._handed_over += 1
         await super().run(in_thread)
