@@ -48,7 +48,7 @@ class _Cursor:
 
     async def _run(self, statement: Callable[[sqlite3.Cursor], object]) -> None:
         def run() -> None:
-            cursor = self._connection.in_thread.cursor()
+            cursor = self._connection.driver.cursor()
             try:
                 statement(cursor)
                 # Rows first: how many a statement with RETURNING has changed is known only after them.
@@ -64,7 +64,7 @@ class OneTripConnection(aiosqlite.Connection):
     """A connection whose cursors make one trip each."""
 
     @property
-    def in_thread(self) -> sqlite3.Connection:
+    def driver(self) -> sqlite3.Connection:
         """The driver's own, for the function that `run` is given."""
         return self._conn
 

@@ -3,7 +3,7 @@
 Nothing here is a change that anybody could see: what is purged is older than anyone was promised.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -102,7 +102,6 @@ async def purge_events(tx: AsyncConnection, position: str | None, *, before: dat
     It walks the calendars, whose events have an index by their start: one by their end would make every sync dearer.
     """
     next_ids = _next_ids(calendars, position, limit=_CALENDARS)
-    ids = (await tx.execute(next_ids)).scalars().all()
     is_old = and_(
         events.c.calendar_id.in_(next_ids),
         events.c.start_time < before,
@@ -113,14 +112,14 @@ async def purge_events(tx: AsyncConnection, position: str | None, *, before: dat
     old = await _locked(tx, events.c.id, is_old)
     await _delete(tx, activity.c.event_id, old)
     await _delete(tx, events.c.id, old)
-    return _walked(ids, position, removed=len(old), limit=_CALENDARS)
+    return await _walked(tx, next_ids, position, removed=len(old), limit=_CALENDARS)
 
 
 async def purge_bots(tx: AsyncConnection, position: str | None, *, before: datetime) -> Batch:
     """Bots that had finished before then, and their histories. It walks the projects."""
-    ids = (await tx.execute(_next_ids(projects, position, limit=1))).scalars().all()
+    next_ids = _next_ids(projects, position, limit=1)
     is_old = and_(
-        bots.c.project_id.in_(ids),
+        bots.c.project_id.in_(next_ids),
         bots.c.created_at < before,
         bots.c.updated_at < before,
         bots.c.state.in_(_FINISHED),
@@ -128,21 +127,21 @@ async def purge_bots(tx: AsyncConnection, position: str | None, *, before: datet
     old = await _locked(tx, bots.c.id, is_old)
     await _delete(tx, activity.c.bot_id, old)
     await _delete(tx, bots.c.id, old)
-    return _walked(ids, position, removed=len(old), limit=1)
+    return await _walked(tx, next_ids, position, removed=len(old), limit=1)
 
 
 async def purge_deliveries(tx: AsyncConnection, position: str | None, *, before: datetime) -> Batch:
     """Deliveries made before then that are finished, or held for a paused subscription. It walks the projects."""
-    ids = (await tx.execute(_next_ids(projects, position, limit=1))).scalars().all()
+    next_ids = _next_ids(projects, position, limit=1)
     is_old = and_(
-        deliveries.c.project_id.in_(ids),
+        deliveries.c.project_id.in_(next_ids),
         deliveries.c.created_at < before,
         deliveries.c.claim_id.is_(None),
         or_(deliveries.c.state != DeliveryState.PENDING.value, deliveries.c.due_at.is_(None)),
     )
     old = await _locked(tx, deliveries.c.id, is_old)
     await _delete(tx, deliveries.c.id, old)
-    return _walked(ids, position, removed=len(old), limit=1)
+    return await _walked(tx, next_ids, position, removed=len(old), limit=1)
 
 
 async def purge_activity(tx: AsyncConnection, *, before: datetime) -> Batch:
@@ -203,8 +202,11 @@ async def _delete(tx: AsyncConnection, column: Column[Any], values: Collection[A
         await tx.execute(delete(column.table).where(column.in_(values)))
 
 
-def _walked(ids: Sequence[str], position: str | None, *, removed: int, limit: int) -> Batch:
+async def _walked(
+    tx: AsyncConnection, next_ids: Select[str], position: str | None, *, removed: int, limit: int
+) -> Batch:
     if removed == _ROWS:
         # There may be more where these were.
         return Batch(removed, position or "")
+    ids = (await tx.execute(next_ids)).scalars().all()
     return Batch(removed, ids[-1] if len(ids) == limit else None)
