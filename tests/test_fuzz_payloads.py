@@ -161,6 +161,23 @@ class Scene:
     ) -> None:
         self.here, self.site, self.before, self.providers = here, site, before, providers
 
+    @property
+    def spoilt(self) -> Installation:
+        """The installation, asking the platforms through what stands before them."""
+        return replace(self.here, pipeline=replace(self.here.pipeline, providers=self.providers))
+
+    def lead_on(self, next_token: Callable[[], Awaitable[str]]) -> None:
+        """Has every listing of Google's answered with an empty page that names another."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if not scope["path"].endswith("/events"):
+                await self.here.sandbox.app(scope, receive, send)
+                return
+            page = {"items": [], "nextPageToken": await next_token()}
+            await Response(json.dumps(page), media_type="application/json")(scope, receive, send)
+
+        self.before.app = answer
+
 
 @pytest.fixture
 async def scene(here: Installation) -> AsyncGenerator[Scene]:
@@ -294,7 +311,7 @@ async def test_no_answer_gets_a_calendar_stuck(
     """
     here, before = scene.here, scene.before
     here.clock.at = START
-    spoilt = replace(here, pipeline=replace(here.pipeline, providers=scene.providers))
+    spoilt = scene.spoilt
     person = _busy_person(here, platform, name=f"p{len(here.world.people)}")
     before.plan, before.answered = (), 0
     calendar = await here.connect(person)
@@ -325,19 +342,14 @@ async def test_pages_that_lead_in_a_circle_are_given_up(scene: Scene) -> None:
     """Two pages that name each other as the next one: trouble at the platform, and no work without end."""
     here, listings = scene.here, 0
 
-    async def circle(scope: Scope, receive: Receive, send: Send) -> None:
+    async def one_of_two() -> str:
         nonlocal listings
-        if not scope["path"].endswith("/events"):
-            await here.sandbox.app(scope, receive, send)
-            return
         listings += 1
-        page = {"items": [], "nextPageToken": f"page-{listings % 2}"}
-        await Response(json.dumps(page), media_type="application/json")(scope, receive, send)
+        return f"page-{listings % 2}"
 
-    scene.before.app = circle
+    scene.lead_on(one_of_two)
     calendar = await here.connect(_busy_person(here, Platform.GOOGLE, name="ana"))
-    spoilt = replace(here, pipeline=replace(here.pipeline, providers=scene.providers))
-    calendar = await spoilt.sync_when_due(calendar.id)
+    calendar = await scene.spoilt.sync_when_due(calendar.id)
     assert (calendar.state, listings) == (CalendarState.CONNECTED, 3)
     assert calendar.last_error == "The platform leads from page to page in a circle."
 
@@ -356,7 +368,7 @@ async def test_a_failure_here_and_there_among_many_requests_is_asked_again(scene
     person = here.world.add_person("ana@acme.example")
     for number in range(12):
         person.primary.put(f"event-{number}", starts=here.clock() + timedelta(days=2, hours=number))
-    spoilt = replace(here, pipeline=replace(here.pipeline, providers=scene.providers))
+    spoilt = scene.spoilt
     calendar = await spoilt.sync_when_due((await here.connect(person)).id)
     scene.before.app = shaky
     for number in range(1, 12):
@@ -374,22 +386,17 @@ async def test_pages_without_end_are_given_up(scene: Scene) -> None:
     """After a quarter of an hour, in which nobody else could claim the calendar; then it is tried again, as ever."""
     here, claimed_beside = scene.here, 0
 
-    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+    async def another() -> str:
         nonlocal claimed_beside
-        if not scope["path"].endswith("/events"):
-            await here.sandbox.app(scope, receive, send)
-            return
         here.clock.advance(claims.LEASE * 3 / 4)
         async with here.database.transaction() as tx:
             claimed_beside += len(await claims.claim_due(tx, tables.calendars, now=here.clock(), limit=1))
-        page = {"items": [], "nextPageToken": here.clock().isoformat()}
-        await Response(json.dumps(page), media_type="application/json")(scope, receive, send)
+        return here.clock().isoformat()
 
-    scene.before.app = endless
+    scene.lead_on(another)
     began_at = here.clock()
     calendar = await here.connect(_busy_person(here, Platform.GOOGLE, name="ana"))
-    spoilt = replace(here, pipeline=replace(here.pipeline, providers=scene.providers))
-    calendar = await spoilt.sync_when_due(calendar.id)
+    calendar = await scene.spoilt.sync_when_due(calendar.id)
     assert (calendar.state, claimed_beside) == (CalendarState.CONNECTED, 0)
     assert calendar.last_error == "Reading the calendar took more than 15 minutes."
     assert timedelta(minutes=15) < here.clock() - began_at < timedelta(minutes=17)
