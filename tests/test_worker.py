@@ -288,9 +288,9 @@ async def test_work_that_raises_stops_nothing(here: Installation) -> None:
 
 
 class ShakyDatabase(Database):
-    """A database that fails once, the first time that it is asked for a transaction of the kind in `fails`."""
+    """A database that fails once, the first time that it is asked for what is in `fails`."""
 
-    fails: Literal["reading", "transaction"] | None = None
+    fails: Literal["reading", "autocommit"] | None = None
     failed = False
 
     @asynccontextmanager
@@ -300,9 +300,9 @@ class ShakyDatabase(Database):
             yield tx
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
-        self._fail("transaction")
-        async with super().transaction() as tx:
+    async def autocommit(self) -> AsyncGenerator[AsyncConnection]:
+        self._fail("autocommit")
+        async with super().autocommit() as tx:
             yield tx
 
     def _fail(self, what: str) -> None:
@@ -312,9 +312,9 @@ class ShakyDatabase(Database):
             raise OperationalError("BEGIN", {}, ConnectionError("gone"))
 
 
-@pytest.mark.parametrize("fails", ["reading", "transaction"])
+@pytest.mark.parametrize("fails", ["reading", "autocommit"])
 async def test_trouble_with_the_database_does_not_end_the_loop(
-    here: Installation, database_url: str, fails: Literal["reading", "transaction"]
+    here: Installation, database_url: str, fails: Literal["reading", "autocommit"]
 ) -> None:
     """A look or a claim that fails is made again, as soon as something wakes the loop."""
     shaky = ShakyDatabase(database_url)

@@ -210,7 +210,9 @@ class _Loop:
                     if few <= count < share:
                         full[narrowest].append(values)
         now = self._clock()
-        async with self._database.transaction() as tx:
+        # What is counted must hold until the claim is made; a claim alone is one statement.
+        together = self._database.autocommit() if self.job.cap is None else self._database.transaction()
+        async with together as tx:
             if self.job.cap is not None:
                 await claims.claim_alone(tx, self.job.table)
                 limit = await _capped(tx, self.job.cap, full, limit=limit, now=now)

@@ -82,3 +82,49 @@ async def test_a_long_read_leaves_the_event_loop_alone(tmp_path: Path, monkeypat
     await cursor.execute("SELECT 'in place again'")
     assert (await cursor.fetchall(), trips.count) == ([("in place again",)], 3)
     await connection.close()
+
+
+async def test_a_transaction_begins_with_its_first_statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its beginning is no trip of its own; where nothing is asked in it, neither is its end."""
+    connection = await connect(str(tmp_path / "some.sqlite3"), isolation_level=None)
+    trips = _Trips(connection, monkeypatch)
+    connection.begin_with_next("BEGIN IMMEDIATE")
+    await connection.commit()
+    assert (trips.count, connection.in_transaction) == (0, False)
+
+    connection.begin_with_next("BEGIN IMMEDIATE")
+    cursor = connection.cursor()
+    await cursor.execute("CREATE TABLE words (word TEXT)")
+    await cursor.execute("INSERT INTO words VALUES ('one')")
+    assert connection.in_transaction
+    await connection.rollback()
+    assert (trips.count, connection.in_transaction) == (3, False)
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        await cursor.execute("SELECT * FROM words")
+    await connection.close()
+
+
+async def test_who_is_cancelled_writes_nothing(tmp_path: Path) -> None:
+    """A statement that is on its way to the thread when its task is cancelled is rolled back with its transaction."""
+    connection = await connect(str(tmp_path / "some.sqlite3"), isolation_level=None)
+    await connection.cursor().execute("CREATE TABLE words (word TEXT)")
+    connection.begin_with_next("BEGIN IMMEDIATE")
+    cancelled = asyncio.create_task(connection.cursor().execute("INSERT INTO words VALUES ('one')"))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await connection.rollback()
+    cursor = connection.cursor()
+    await cursor.execute("SELECT * FROM words")
+    assert (await cursor.fetchall(), connection.in_transaction) == ([], False)
+    await connection.close()
+
+
+async def test_a_long_read_that_begins_a_transaction_is_done_anew_in_it(tmp_path: Path) -> None:
+    connection = await connect_to_read(str(tmp_path / "some.sqlite3"), isolation_level=None)
+    connection.begin_with_next("BEGIN")
+    cursor = connection.cursor()
+    await cursor.execute(_LONG, (_COUNT,))
+    assert (await cursor.fetchall(), connection.in_transaction) == ([(_COUNT,)], True)
+    await connection.commit()
+    assert not connection.in_transaction
+    await connection.close()

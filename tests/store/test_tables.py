@@ -1,6 +1,7 @@
 """What the database itself refuses, on both kinds: states that mean nothing, and keys that are taken."""
 
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
@@ -113,6 +114,10 @@ async def test_a_calendars_deduplication_key_is_its_projects(here: Installation,
     with pytest.raises(Invalid) as refused:
         await here.connect(ben, deduplication_key="ben")
     assert refused.value.field == "deduplication_key"
+
+
+def test_a_calendar_is_read_column_by_column() -> None:
+    assert [attribute.name for attribute in fields(Calendar)] == [column.name for column in tables.calendars.c]
 
 
 async def test_a_removed_calendar_leaves_no_trace(here: Installation, calendar: Calendar) -> None:

@@ -1,5 +1,6 @@
 """Calendars as their owners see them: made, read, given new credentials, asked to sync, deleted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -65,11 +66,13 @@ class Calendar:
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> Self:
-        values = dict(zip(row._fields, row, strict=True))
-        values["platform"] = _PLATFORMS[values["platform"]]
-        values["state"] = _STATES[values["state"]]
-        values["asked_for"] = _REASONS[values["asked_for"]]
-        return cls(**values)
+        """From a row of the table with all its columns, which are in the same order as the attributes here."""
+        values: Sequence[Any] = row
+        calendar = cls(*values)
+        calendar.platform = _PLATFORMS[row.platform]
+        calendar.state = _STATES[row.state]
+        calendar.asked_for = _REASONS[row.asked_for]
+        return calendar
 
 
 @dataclass(frozen=True, slots=True)

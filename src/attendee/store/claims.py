@@ -171,7 +171,13 @@ def _first_due_at(table: Table) -> Select[tuple[datetime]]:
 
 async def next_due_at(tx: AsyncConnection, table: Table, *, after: datetime) -> datetime | None:
     """When a row that can't be claimed now first can be: it falls due, or its claim or pause ends; else None."""
+    times = (await tx.execute(_next_due_at(table), {"b_after": after})).one()
+    return min((time for time in times if time is not None), default=None)
+
+
+@cache
+def _next_due_at(table: Table) -> Select[tuple[datetime | None, datetime | None]]:
+    after = bindparam("b_after", type_=UtcDateTime)
     falls_due = select(func.min(table.c.due_at)).where(table.c.due_at > after).scalar_subquery()
     is_let_go = select(func.min(table.c.claimed_until)).where(table.c.claimed_until > after).scalar_subquery()
-    times = (await tx.execute(select(falls_due, is_let_go))).one()
-    return min((time for time in times if time is not None), default=None)
+    return select(falls_due, is_let_go)

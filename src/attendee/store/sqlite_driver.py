@@ -47,9 +47,14 @@ class _Cursor:
         self._rows = []
 
     async def _run(self, statement: Callable[[sqlite3.Cursor], object]) -> None:
+        driver, begin = self._connection.driver, self._connection.take_begin()
+
         def run() -> None:
-            cursor = self._connection.driver.cursor()
+            cursor = driver.cursor()
             try:
+                # A statement that was stopped, and is done anew, has begun it already.
+                if begin is not None and not driver.in_transaction:
+                    cursor.execute(begin)
                 statement(cursor)
                 # Rows first: how many a statement with RETURNING has changed is known only after them.
                 self._rows = cursor.fetchall() if cursor.description else []
@@ -63,31 +68,35 @@ class _Cursor:
 class OneTripConnection(aiosqlite.Connection):
     """A connection whose cursors make one trip each."""
 
+    _begin: str | None = None
+    # Each is counted by one thread alone: ours, and the connection's.
+    _handed_over = 0
+    _handed_back = 0
+
+    def begin_with_next(self, sql: str) -> None:
+        """Begins a transaction on the way, when the next statement is made: by itself it would be a trip more."""
+        self._begin = sql
+
+    def take_begin(self) -> str | None:
+        """What begins the transaction, for its first statement; None for those after it."""
+        begin, self._begin = self._begin, None
+        return begin
+
     @property
     def driver(self) -> sqlite3.Connection:
         """The driver's own, for the function that `run` is given."""
         return self._conn
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to do in the thread, as who was cancelled may have left something."""
+        return self._handed_over == self._handed_back
 
     def cursor(self) -> Any:
         return _Cursor(self)
 
     async def run(self, function: Callable[[], None]) -> None:
         """Calls `function` in the connection's thread, after what was asked for before."""
-        await self._execute(function)  # type: ignore[no-untyped-call]
-
-
-class ReadingConnection(OneTripConnection):
-    """A connection that only reads, and does so in place. What takes long is stopped, and done anew in the thread."""
-
-    _until = math.inf
-    # Each is counted by one thread alone: ours, and the connection's.
-    _handed_over = 0
-    _handed_back = 0
-
-    async def run(self, function: Callable[[], None]) -> None:
-        # Who was cancelled may have left something in the thread: one after the other.
-        if self._handed_over == self._handed_back and self._is_done_in_place(function):
-            return
 
         def in_thread() -> None:
             try:
@@ -96,13 +105,29 @@ class ReadingConnection(OneTripConnection):
                 self._handed_back += 1
 
         self._handed_over += 1
-        await super().run(in_thread)
+        await self._execute(in_thread)  # type: ignore[no-untyped-call]
 
     async def commit(self) -> None:
-        await self.run(self._conn.commit)
+        # A transaction in which nothing was asked has not begun.
+        if self.take_begin() is None:
+            await self.run(self._conn.commit)
 
     async def rollback(self) -> None:
-        await self.run(self._conn.rollback)
+        # The pool asks for it whenever a connection comes back, and there is hardly ever something to roll back.
+        self.take_begin()
+        if not self.is_idle or self._conn.in_transaction:
+            await self.run(self._conn.rollback)
+
+
+class ReadingConnection(OneTripConnection):
+    """A connection that only reads, and does so in place. What takes long is stopped, and done anew in the thread."""
+
+    _until = math.inf
+
+    async def run(self, function: Callable[[], None]) -> None:
+        # One after the other.
+        if not (self.is_idle and self._is_done_in_place(function)):
+            await super().run(function)
 
     def _is_done_in_place(self, function: Callable[[], None]) -> bool:
         self._until = time.monotonic() + _IN_PLACE_SECONDS

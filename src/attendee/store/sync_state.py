@@ -1,19 +1,22 @@
 """The sync's hold on a calendar: its lock, its tokens, its cursor, and how a sync ended."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Integer,
     Select,
+    String,
     Text,
     Update,
     and_,
     bindparam,
     case,
+    column,
     func,
     literal,
     null,
@@ -22,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
 
 from attendee.errors import ClaimLost
 from attendee.model import BotState, CalendarId, CalendarState, DisconnectCode, Window
@@ -218,24 +222,24 @@ async def settle_quiet(tx: AsyncConnection, quiet: Sequence[QuietSync]) -> None:
     Where the credentials were replaced meanwhile only the claim ends: the cursor may be of another account.
     """
     # In one order everywhere, so that two transactions of many calendars never wait for each other.
-    in_order = sorted(quiet, key=lambda one: one.calendar.id)
-    await tx.execute(
-        _SETTLE_QUIET,
-        [
-            {
-                "b_id": one.calendar.id,
-                "b_claim_id": one.calendar.claim_id,
-                "b_version": one.calendar.credentials_version,
-                "b_wakes": one.calendar.wakes,
-                "b_due_at": one.next_turn.due_at,
-                "b_looks": one.next_turn.looks_after_push,
-                "b_woken_not_before": one.next_turn.woken_not_before,
-                "b_cursor": one.cursor,
-                "b_ended_at": one.ended_at,
-            }
-            for one in in_order
-        ],
-    )
+    in_order = [
+        (
+            one.calendar.id,
+            one.calendar.claim_id,
+            one.calendar.credentials_version,
+            one.calendar.wakes,
+            one.next_turn.due_at,
+            one.next_turn.looks_after_push,
+            one.next_turn.woken_not_before,
+            one.cursor,
+            one.ended_at,
+        )
+        for one in sorted(quiet, key=lambda one: one.calendar.id)
+    ]
+    if tx.dialect.name == "sqlite":
+        await tx.execute(_SETTLE_QUIET, [dict(zip(_QUIET, values, strict=True)) for values in in_order])
+    else:
+        await tx.execute(_SETTLE_QUIET_TOGETHER, dict(zip(_QUIET, zip(*in_order, strict=True), strict=True)))
 
 
 async def next_joins(
@@ -363,32 +367,52 @@ def _unless_woken(wakes: int, value: int | None) -> Any:
     return case((calendars.c.wakes == wakes, literal(value, Integer)), else_=calendars.c.looks_after_push)
 
 
-def _settling_quiet() -> Update:
+# What a quiet sync ends with, and what each is called and typed as a parameter.
+_QUIET: dict[str, TypeEngine[Any]] = {
+    "b_id": String(),
+    "b_claim_id": String(),
+    "b_version": Integer(),
+    "b_wakes": Integer(),
+    "b_due_at": UtcDateTime(),
+    "b_looks": Integer(),
+    "b_woken_not_before": UtcDateTime(),
+    "b_cursor": Text(),
+    "b_ended_at": UtcDateTime(),
+}
+
+
+def _settling_quiet(quiet: Mapping[str, ColumnElement[Any]]) -> Update:
     columns = calendars.c
-    same_credentials = columns.credentials_version == bindparam("b_version")
-    is_unwoken = columns.wakes == bindparam("b_wakes")
-    earliest = bindparam("b_woken_not_before", type_=UtcDateTime)
-    kept = case((is_unwoken, bindparam("b_due_at", type_=UtcDateTime)), else_=_gathered(earliest))
+    same_credentials = columns.credentials_version == quiet["b_version"]
+    is_unwoken = columns.wakes == quiet["b_wakes"]
     return (
         update(calendars)
-        .where(columns.id == bindparam("b_id"), columns.claim_id == bindparam("b_claim_id"))
+        .where(columns.id == quiet["b_id"], columns.claim_id == quiet["b_claim_id"])
         .values(
             claim_id=None,
             claimed_until=None,
             attempts=0,
-            due_at=kept,
-            cursor=case((same_credentials, bindparam("b_cursor", type_=Text)), else_=columns.cursor),
-            last_attempted_sync_at=bindparam("b_ended_at", type_=UtcDateTime),
-            last_successful_sync_at=bindparam("b_ended_at", type_=UtcDateTime),
+            due_at=case((is_unwoken, quiet["b_due_at"]), else_=_gathered(quiet["b_woken_not_before"])),
+            cursor=case((same_credentials, quiet["b_cursor"]), else_=columns.cursor),
+            last_attempted_sync_at=quiet["b_ended_at"],
+            last_successful_sync_at=quiet["b_ended_at"],
             last_error=None,
             quiet_syncs=columns.quiet_syncs + 1,
-            looks_after_push=case((is_unwoken, bindparam("b_looks", type_=Integer)), else_=columns.looks_after_push),
+            looks_after_push=case((is_unwoken, quiet["b_looks"]), else_=columns.looks_after_push),
         )
     )
 
 
+def _unnested() -> Mapping[str, ColumnElement[Any]]:
+    """The values of many quiet syncs, an array for each."""
+    arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in _QUIET.items()]
+    values = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in _QUIET.items()))
+    return dict(values.render_derived().c.items())
+
+
 # Built once: quiet syncs are what this service does all day.
-_SETTLE_QUIET = _settling_quiet()
+_SETTLE_QUIET = _settling_quiet({name: bindparam(name, type_=kind) for name, kind in _QUIET.items()})
+_SETTLE_QUIET_TOGETHER = _settling_quiet(_unnested())
 _NEXT_JOINS: Select[Any] = (
     select(bots.c.calendar_id, func.min(bots.c.join_at))
     .where(
