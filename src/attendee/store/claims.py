@@ -23,7 +23,6 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    literal,
     or_,
     select,
     tuple_,
@@ -115,6 +114,10 @@ async def renew(tx: AsyncConnection, table: Table, *, row_id: str, claim_id: str
         raise ClaimLost(row_id)
 
 
+# How often a row had been woken when it was claimed: for what `settle` is given to compute.
+WAKES: BindParameter[int] = bindparam("b_wakes", type_=Integer)
+
+
 async def settle(
     tx: AsyncConnection,
     table: Table,
@@ -127,29 +130,62 @@ async def settle(
     hold_until: datetime | None = None,
     woken_due_at: ColumnElement[Any] | None = None,
     values: Mapping[str, Any] | None = None,
+    computed: Mapping[str, ColumnElement[Any]] | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> None:
     """Ends a claim: the row is due again at `next_due_at`, or if it was woken since it was claimed, when that asked.
 
     `woken_due_at` is another word for the latter, where wakes may come in storms.
 
-    Until `hold_until` nothing claims it, however often it is woken. `values` are stored with it. Raises ClaimLost,
-    which rolls the work back.
+    Until `hold_until` nothing claims it, however often it is woken. `values` are stored with it, and what is computed
+    in the database. `woken_due_at` and `computed` must be the same objects at each call; what they are bound to besides
+    `WAKES` is in `parameters`. Raises ClaimLost, which rolls the work back.
     """
-    woken = table.c.due_at if woken_due_at is None else woken_due_at
-    kept = case((table.c.wakes == wakes, literal(next_due_at, UtcDateTime)), else_=woken)
+    values = values or {}
     done = await tx.execute(
-        update(table)
-        .where(table.c.id == row_id, table.c.claim_id == claim_id)
-        .values(
-            claim_id=None,
-            claimed_until=hold_until,
-            due_at=kept,
-            attempts=0 if succeeded else table.c.attempts,
-            **(values or {}),
-        )
+        _settling(table, tuple(values), tuple((computed or {}).items()), woken_due_at, succeeded=succeeded),
+        {
+            "b_id": row_id,
+            "b_claim_id": claim_id,
+            "b_wakes": wakes,
+            "b_due_at": next_due_at,
+            "b_hold_until": hold_until,
+            **{_stored(name): value for name, value in values.items()},
+            **(parameters or {}),
+        },
     )
     if done.rowcount == 0:
         raise ClaimLost(row_id)
+
+
+@cache
+def _settling(
+    table: Table,
+    names: tuple[str, ...],
+    computed: tuple[tuple[str, ColumnElement[Any]], ...],
+    woken_due_at: ColumnElement[Any] | None,
+    *,
+    succeeded: bool,
+) -> Update:
+    """The statement that settles with values in these columns. Built once, as that of a claim."""
+    columns = table.c
+    woken = columns.due_at if woken_due_at is None else woken_due_at
+    return (
+        update(table)
+        .where(columns.id == bindparam("b_id"), columns.claim_id == bindparam("b_claim_id"))
+        .values(
+            claim_id=None,
+            claimed_until=bindparam("b_hold_until", type_=UtcDateTime),
+            due_at=case((columns.wakes == WAKES, bindparam("b_due_at", type_=UtcDateTime)), else_=woken),
+            attempts=0 if succeeded else columns.attempts,
+            **{name: bindparam(_stored(name), type_=columns[name].type) for name in names},
+            **dict(computed),
+        )
+    )
+
+
+def _stored(column: str) -> str:
+    return "b_new_" + column
 
 
 async def wake(tx: AsyncConnection, table: Table, row_id: str, *, now: datetime) -> None:

@@ -130,7 +130,6 @@ async def settle_success(
         "last_attempted_sync_at": now,
         "last_successful_sync_at": now,
         "last_error": None,
-        "looks_after_push": _unless_woken(calendar.wakes, next_turn.looks_after_push),
     }
     if calendar.state is not CalendarState.CONNECTED:
         values["updated_at"] = now
@@ -148,7 +147,9 @@ async def settle_success(
         next_due_at=next_turn.due_at,
         succeeded=True,
         values=values,
-        woken_due_at=_gathered(literal(next_turn.woken_not_before, UtcDateTime)),
+        woken_due_at=_GATHERED,
+        computed=_LOOKS_UNLESS_WOKEN,
+        parameters={"b_looks": next_turn.looks_after_push, "b_woken_not_before": next_turn.woken_not_before},
     )
 
 
@@ -188,8 +189,7 @@ async def settle_disconnection(
         "is_operators_fault": failure["code"] == DisconnectCode.CLIENT_INVALID,
         "updated_at": now,
     }
-    asked = case((calendars.c.asked_for.is_not(None), calendars.c.due_at), else_=null())
-    await _settle(tx, calendar, next_due_at=None, succeeded=True, values=values, woken_due_at=asked)
+    await _settle(tx, calendar, next_due_at=None, succeeded=True, values=values, woken_due_at=_DUE_IF_ASKED_FOR)
 
 
 async def let_go(tx: AsyncConnection, calendar: Calendar, *, now: datetime) -> None:
@@ -336,12 +336,10 @@ async def _settle(
     values: dict[str, Any],
     hold_until: datetime | None = None,
     woken_due_at: ColumnElement[Any] | None = None,
+    computed: Mapping[str, ColumnElement[Any]] | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> None:
     assert calendar.claim_id is not None, "only a claimed calendar is settled"
-    values = values | {
-        # What was asked for meanwhile is asked of the next sync.
-        "asked_for": case((calendars.c.wakes == calendar.wakes, null()), else_=calendars.c.asked_for)
-    }
     await claims.settle(
         tx,
         calendars,
@@ -353,6 +351,8 @@ async def _settle(
         hold_until=hold_until,
         woken_due_at=woken_due_at,
         values=values,
+        computed={**_ASKED_FOR_MEANWHILE, **(computed or {})},
+        parameters=parameters,
     )
 
 
@@ -362,10 +362,20 @@ def _gathered(earliest: ColumnElement[Any]) -> ColumnElement[Any]:
     return case((waits, earliest), else_=calendars.c.due_at)
 
 
-def _unless_woken(wakes: int, value: int | None) -> Any:
-    """The value, but a push that came meanwhile has set its own."""
-    return case((calendars.c.wakes == wakes, literal(value, Integer)), else_=calendars.c.looks_after_push)
-
+_GATHERED = _gathered(bindparam("b_woken_not_before", type_=UtcDateTime))
+_DUE_IF_ASKED_FOR: ColumnElement[Any] = case(
+    (calendars.c.asked_for.is_not(None), calendars.c.due_at),
+    else_=null(),
+)
+_IS_UNWOKEN = calendars.c.wakes == claims.WAKES
+# What was asked for meanwhile is asked of the next sync.
+_ASKED_FOR_MEANWHILE: dict[str, ColumnElement[Any]] = {
+    "asked_for": case((_IS_UNWOKEN, null()), else_=calendars.c.asked_for)
+}
+# A push that came meanwhile has set its own.
+_LOOKS_UNLESS_WOKEN: dict[str, ColumnElement[Any]] = {
+    "looks_after_push": case((_IS_UNWOKEN, bindparam("b_looks", type_=Integer)), else_=calendars.c.looks_after_push)
+}
 
 # What a quiet sync ends with, and what each is called and typed as a parameter.
 _QUIET: dict[str, TypeEngine[Any]] = {
