@@ -4,12 +4,13 @@ Its statement is built once, a column's values are converted together, and the d
 PostgreSQL an array for each column, SQLite the rows one after the other.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Dialect, Table
+from sqlalchemy import ARRAY, ColumnElement, Dialect, Table, Update, bindparam, column, func
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
 
 
 class Bulk:
@@ -49,3 +50,29 @@ class Bulk:
             converters = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in self._columns]
             self._converters[dialect.name] = converters
         return converters
+
+
+class BulkUpdate:
+    """An UPDATE of many rows, each with values of its own.
+
+    `kinds` are the values' names, which no column may have, and their types; `build` makes the statement of them.
+    """
+
+    def __init__(
+        self, kinds: Mapping[str, TypeEngine[Any]], build: Callable[[Mapping[str, ColumnElement[Any]]], Update]
+    ) -> None:
+        self._names = tuple(kinds)
+        self._on_sqlite = build({name: bindparam(name, type_=kind) for name, kind in kinds.items()})
+        arrays = func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in kinds.items()))
+        rows = arrays.table_valued(*(column(name, kind) for name, kind in kinds.items())).render_derived()
+        self._on_postgresql = build(dict(rows.c.items()))
+
+    async def store(self, tx: AsyncConnection, rows: Sequence[Sequence[Any]]) -> None:
+        """Updates the rows, whose values are in the order of their names."""
+        if not rows:
+            return
+        if tx.dialect.name == "sqlite":
+            await tx.execute(self._on_sqlite, [dict(zip(self._names, row, strict=True)) for row in rows])
+        else:
+            columns = map(list, zip(*rows, strict=True))
+            await tx.execute(self._on_postgresql, dict(zip(self._names, columns, strict=True)))

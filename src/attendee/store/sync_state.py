@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Integer,
     Select,
@@ -16,20 +15,18 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    column,
     func,
-    literal,
     null,
     or_,
     select,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import TypeEngine
 
 from attendee.errors import ClaimLost
 from attendee.model import BotState, CalendarId, CalendarState, DisconnectCode, Window
 from attendee.store import claims
+from attendee.store.bulk import BulkUpdate
 from attendee.store.calendars import Calendar
 from attendee.store.columns import KeyRing, Sealed, UtcDateTime
 from attendee.store.database import wake_after_commit
@@ -221,25 +218,24 @@ async def settle_quiet(tx: AsyncConnection, quiet: Sequence[QuietSync]) -> None:
 
     Where the credentials were replaced meanwhile only the claim ends: the cursor may be of another account.
     """
-    # In one order everywhere, so that two transactions of many calendars never wait for each other.
-    in_order = [
-        (
-            one.calendar.id,
-            one.calendar.claim_id,
-            one.calendar.credentials_version,
-            one.calendar.wakes,
-            one.next_turn.due_at,
-            one.next_turn.looks_after_push,
-            one.next_turn.woken_not_before,
-            one.cursor,
-            one.ended_at,
-        )
-        for one in sorted(quiet, key=lambda one: one.calendar.id)
-    ]
-    if tx.dialect.name == "sqlite":
-        await tx.execute(_SETTLE_QUIET, [dict(zip(_QUIET, values, strict=True)) for values in in_order])
-    else:
-        await tx.execute(_SETTLE_QUIET_TOGETHER, dict(zip(_QUIET, zip(*in_order, strict=True), strict=True)))
+    await _SETTLE_QUIET.store(
+        tx,
+        [
+            (
+                one.calendar.id,
+                one.calendar.claim_id,
+                one.calendar.credentials_version,
+                one.calendar.wakes,
+                one.next_turn.due_at,
+                one.next_turn.looks_after_push,
+                one.next_turn.woken_not_before,
+                one.cursor,
+                one.ended_at,
+            )
+            # In one order everywhere, so that two transactions of many calendars never wait for each other.
+            for one in sorted(quiet, key=lambda one: one.calendar.id)
+        ],
+    )
 
 
 async def next_joins(
@@ -317,14 +313,7 @@ async def pause_client(
         .order_by(columns.due_at)
         .with_for_update(skip_locked=True)
     )
-    rested = [{"b_id": id, "b_due_at": until + number * step} for number, id in enumerate(due.scalars())]
-    if rested:
-        await tx.execute(
-            update(calendars)
-            .where(columns.id == bindparam("b_id"))
-            .values(due_at=bindparam("b_due_at", type_=UtcDateTime), claimed_until=literal(until, UtcDateTime)),
-            rested,
-        )
+    await _REST.store(tx, [(id, until + number * step, until) for number, id in enumerate(due.scalars())])
 
 
 async def _settle(
@@ -377,19 +366,6 @@ _LOOKS_UNLESS_WOKEN: dict[str, ColumnElement[Any]] = {
     "looks_after_push": case((_IS_UNWOKEN, bindparam("b_looks", type_=Integer)), else_=calendars.c.looks_after_push)
 }
 
-# What a quiet sync ends with, and what each is called and typed as a parameter.
-_QUIET: dict[str, TypeEngine[Any]] = {
-    "b_id": String(),
-    "b_claim_id": String(),
-    "b_version": Integer(),
-    "b_wakes": Integer(),
-    "b_due_at": UtcDateTime(),
-    "b_looks": Integer(),
-    "b_woken_not_before": UtcDateTime(),
-    "b_cursor": Text(),
-    "b_ended_at": UtcDateTime(),
-}
-
 
 def _settling_quiet(quiet: Mapping[str, ColumnElement[Any]]) -> Update:
     columns = calendars.c
@@ -413,16 +389,29 @@ def _settling_quiet(quiet: Mapping[str, ColumnElement[Any]]) -> Update:
     )
 
 
-def _unnested() -> Mapping[str, ColumnElement[Any]]:
-    """The values of many quiet syncs, an array for each."""
-    arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in _QUIET.items()]
-    values = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in _QUIET.items()))
-    return dict(values.render_derived().c.items())
-
-
 # Built once: quiet syncs are what this service does all day.
-_SETTLE_QUIET = _settling_quiet({name: bindparam(name, type_=kind) for name, kind in _QUIET.items()})
-_SETTLE_QUIET_TOGETHER = _settling_quiet(_unnested())
+_SETTLE_QUIET = BulkUpdate(
+    {
+        "b_id": String(),
+        "b_claim_id": String(),
+        "b_version": Integer(),
+        "b_wakes": Integer(),
+        "b_due_at": UtcDateTime(),
+        "b_looks": Integer(),
+        "b_woken_not_before": UtcDateTime(),
+        "b_cursor": Text(),
+        "b_ended_at": UtcDateTime(),
+    },
+    _settling_quiet,
+)
+_REST = BulkUpdate(
+    {"b_id": String(), "b_due_at": UtcDateTime(), "b_until": UtcDateTime()},
+    lambda rest: (
+        update(calendars)
+        .where(calendars.c.id == rest["b_id"])
+        .values(due_at=rest["b_due_at"], claimed_until=rest["b_until"])
+    ),
+)
 _NEXT_JOINS: Select[Any] = (
     select(bots.c.calendar_id, func.min(bots.c.join_at))
     .where(
