@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -53,8 +54,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return _from_microseconds if dialect.name == "sqlite" else _in_utc
 
 
+# The instants of a page's events are mostly those of others: all of a sync have one stamp, meetings begin on the hour.
+@lru_cache(maxsize=4096)
 def _from_microseconds(count: int | None) -> datetime | None:
-    return None if count is None else _EPOCH + timedelta(microseconds=count)
+    return None if count is None else _EPOCH + timedelta(0, 0, count)
 
 
 def _in_utc(instant: datetime | None) -> datetime | None:
