@@ -5,7 +5,7 @@ import string
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import NewType
+from typing import NewType, TypedDict
 
 ProjectId = NewType("ProjectId", str)
 KeyId = NewType("KeyId", str)
@@ -224,13 +224,15 @@ class Window:
         return start_at < self.until and (end_at > self.start_at or start_at == end_at == self.start_at)
 
 
-@dataclass(frozen=True, slots=True)
-class Attendee:
+class Attendee(TypedDict):
+    """As it is stored and shown. Not a class with slots, which costs ten times as much to write as JSON."""
+
     email: str
     name: str | None
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, which would make each several times as dear to build. Nobody changes one.
+@dataclass(slots=True)
 class RemoteEvent:
     """One event (never a series) as the platform has it now, in our words.
 

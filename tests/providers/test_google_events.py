@@ -112,9 +112,9 @@ def test_online_meeting() -> None:
     assert remote.meeting_url == "https://meet.google.com/kzr-tmqe-xbw"
     assert remote.ical_uid == "4rs0k2b7d1m9n8v6t5u3q2p1oa@google.com"
     assert remote.attendees == (
-        Attendee("ben@acme.example", "Ben Ott"),
-        Attendee("ana@acme.example", None),
-        Attendee("c_188alder@resource.calendar.google.com", "Room Alder"),
+        Attendee(email="ben@acme.example", name="Ben Ott"),
+        Attendee(email="ana@acme.example", name=None),
+        Attendee(email="c_188alder@resource.calendar.google.com", name="Room Alder"),
     )
     assert list(json.loads(remote.raw)) == list(ONLINE)
     assert json.loads(remote.raw) == ONLINE
@@ -243,7 +243,7 @@ def test_wrong_types() -> None:
         attendees=[None, "ana@acme.example", {"email": 5}, {"email": ""}, {"displayName": "X"}, {"email": "a@x.org"}],
     )
     assert (remote.name, remote.ical_uid, remote.meeting_url) == ("5", None, None)
-    assert remote.attendees == (Attendee("a@x.org", None),)
+    assert remote.attendees == (Attendee(email="a@x.org", name=None),)
 
 
 @pytest.mark.parametrize("odd", [None, [], "x", 5, {}])
@@ -258,7 +258,7 @@ def test_text_that_postgresql_refuses() -> None:
     body = json.dumps({**ONLINE, "summary": "a\0b\ud800", "attendees": [{"email": "x\0@y", "displayName": "\udfff"}]})
     remote = event(decode_json(body.encode()))
     assert remote.name == "ab�"
-    assert remote.attendees == (Attendee("x@y", "�"),)
+    assert remote.attendees == (Attendee(email="x@y", name="�"),)
     assert "\0" not in remote.raw
     remote.raw.encode()
     assert json.loads(remote.raw)["summary"] == "a\0b�"
@@ -352,7 +352,7 @@ def test_no_item_raises(item: object) -> None:
     remote = parsed(item)
     if isinstance(remote, RemoteEvent):
         assert remote.start_at <= remote.end_at
-        texts = [remote.name, remote.raw, *(guest.email for guest in remote.attendees)]
+        texts = [remote.name, remote.raw, *(guest["email"] for guest in remote.attendees)]
         assert "\0" not in "".join(texts)
         "".join(texts).encode()
         orjson.loads(remote.raw)

@@ -148,9 +148,9 @@ def test_teams_meeting() -> None:
     assert "teams.microsoft.com" in remote.meeting_url
     assert remote.ical_uid == TEAMS["iCalUId"]
     assert remote.attendees == (
-        Attendee("ana@acme.example", "Ana Ruiz"),
-        Attendee("lee@partner.example", None),
-        Attendee("alder@acme.example", "Room Alder"),
+        Attendee(email="ana@acme.example", name="Ana Ruiz"),
+        Attendee(email="lee@partner.example", name=None),
+        Attendee(email="alder@acme.example", name="Room Alder"),
     )
     assert list(json.loads(remote.raw)) == list(TEAMS)
     assert json.loads(remote.raw) == TEAMS
@@ -344,7 +344,7 @@ def test_wrong_types() -> None:
         ],
     )
     assert (remote.name, remote.ical_uid, remote.meeting_url) == ("5", None, None)
-    assert remote.attendees == (Attendee("a@x.org", None),)
+    assert remote.attendees == (Attendee(email="a@x.org", name=None),)
 
 
 @pytest.mark.parametrize("odd", [None, [], "x", 5, {}])
@@ -359,7 +359,7 @@ def test_text_that_postgresql_refuses() -> None:
     guests = [{"emailAddress": {"address": "x\0@y", "name": "\udfff"}}]
     remote = event(decode_json(json.dumps({**TEAMS, "subject": "a\0b\ud800", "attendees": guests}).encode()))
     assert remote.name == "ab�"
-    assert remote.attendees == (Attendee("x@y", "�"),)
+    assert remote.attendees == (Attendee(email="x@y", name="�"),)
     assert "\0" not in remote.raw
     remote.raw.encode()
     assert json.loads(remote.raw)["subject"] == "a\0b�"
@@ -458,7 +458,7 @@ def test_no_item_raises(item: object) -> None:
     remote = parsed(item)
     if isinstance(remote, RemoteEvent):
         assert remote.start_at <= remote.end_at
-        texts = [remote.name, remote.raw, *(guest.email for guest in remote.attendees)]
+        texts = [remote.name, remote.raw, *(guest["email"] for guest in remote.attendees)]
         assert "\0" not in "".join(texts)
         "".join(texts).encode()
         orjson.loads(remote.raw)
