@@ -103,15 +103,16 @@ async def workers(surroundings: Surroundings) -> list[Curve]:
 async def depth(surroundings: Surroundings) -> list[Curve]:
     """How long each page takes on the walk to page 1,000 of a project with three million events."""
     curve = Curve("pages-depth", f"Pages of {_EVENTS_IN_DEPTH:,} events", "page", "ms")
-    async with surroundings.database(POSTGRESQL) as at_hand:
-        surroundings.tell(f"depth: filling in {_EVENTS_IN_DEPTH:,} events")
-        key = await fill(at_hand.database, surroundings.key_ring, calendars=10_000, events=_EVENTS_IN_DEPTH)
-        surroundings.tell("depth: walking")
-        async with listing(surroundings, at_hand, key) as (http, _, address):
-            await walk(http, address, pages=_PAGES_A_POINT)
-            taken = await walk(http, address, pages=_PAGES)
-        for number in range(0, _PAGES, _PAGES_A_POINT):
-            curve.add(POSTGRESQL, number + 1, _median(taken[number : number + _PAGES_A_POINT]))
+    for kind in BOTH:
+        async with surroundings.database(kind) as at_hand:
+            surroundings.tell(f"depth on {kind}: filling in {_EVENTS_IN_DEPTH:,} events")
+            key = await fill(at_hand.database, surroundings.key_ring, calendars=10_000, events=_EVENTS_IN_DEPTH)
+            surroundings.tell(f"depth on {kind}: walking")
+            async with listing(surroundings, at_hand, key) as (http, _, address):
+                await walk(http, address, pages=_PAGES_A_POINT)
+                taken = await walk(http, address, pages=_PAGES)
+            for number in range(0, _PAGES, _PAGES_A_POINT):
+                curve.add(kind, number + 1, _median(taken[number : number + _PAGES_A_POINT]))
     return [curve]
 
 

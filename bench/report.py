@@ -37,7 +37,7 @@ on the machine; measure on yours:
 ```sh
 make bench                     # all budgets, in some minutes; it installs a PostgreSQL if there is none
 make bench ONLY="quiet idle"   # some of them
-make bench ONLY=curves         # how they grow, in a quarter of an hour more
+make bench ONLY=curves         # how they grow, in twenty minutes more
 ```
 
 `make bench JSON=docs/performance.json` keeps what it measures, each budget's last run, and `make reference` writes this
