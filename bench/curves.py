@@ -110,7 +110,7 @@ async def depth(surroundings: Surroundings) -> list[Curve]:
             surroundings.tell(f"depth on {kind}: walking")
             async with listing(surroundings, at_hand, key) as (http, _, address):
                 await walk(http, address, pages=_PAGES_A_POINT)
-                taken = await walk(http, address, pages=_PAGES)
+                _, taken = await walk(http, address, pages=_PAGES)
             for number in range(0, _PAGES, _PAGES_A_POINT):
                 curve.add(kind, number + 1, _median(taken[number : number + _PAGES_A_POINT]))
     return [curve]

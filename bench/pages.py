@@ -27,6 +27,7 @@ _HALF_LOAD_SECONDS = 5
 _LAST = 1_000
 # So many pages at either end of the walk are compared.
 _SAMPLE = 20
+_TURNS = 5
 _MAKING_READY_SECONDS = 0.5
 _FILLING_CACHE_KILOBYTES = 1_000_000
 _RAW = '{"kind":"calendar#event","description":"' + "What we did, what we do next. " * 82 + '"}'
@@ -71,7 +72,9 @@ async def measure(surroundings: Surroundings) -> list[Result]:
                 surroundings.tell(f"pages on {kind}: half load")
                 taken = await _read_steadily(http, address, rate=Figure.of(rates).median / 2)
                 surroundings.tell(f"pages on {kind}: walking to page {_LAST:,}")
-                walked = await walk(http, address, pages=_LAST)
+                addresses, _ = await walk(http, address, pages=_LAST)
+                surroundings.tell(f"pages on {kind}: the first and the last of them, in turns")
+                ends = await _read_in_turns(http, addresses[:_SAMPLE], addresses[-_SAMPLE:])
         results += [
             Result(
                 what="page of 100 events: pages per CPU second",
@@ -91,7 +94,7 @@ async def measure(surroundings: Surroundings) -> list[Result]:
                 floor=Figure.of([1 / one["seconds"] for one in floors]).median,
             ),
             *_latencies(kind, taken),
-            *_depths(kind, walked),
+            _depth(kind, *ends),
         ]
     return results
 
@@ -115,19 +118,16 @@ def _latencies(kind: str, taken: list[float]) -> list[Result]:
     ]
 
 
-def _depths(kind: str, walked: list[float]) -> list[Result]:
-    first, last = Figure.of(walked[:_SAMPLE]), Figure.of(walked[-_SAMPLE:])
-    return [
-        Result(
-            what=f"pages {_LAST - _SAMPLE + 1:,}-{_LAST:,}, beside pages 1-{_SAMPLE}",
-            database=kind,
-            unit="ms",
-            ours=last,
-            floor=first.median,
-            # Flat, but for what twenty pages vary by from one time to the next.
-            target=AtMost(1.25, of_floor=True),
-        )
-    ]
+def _depth(kind: str, first: list[float], last: list[float]) -> Result:
+    return Result(
+        what=f"pages {_LAST - _SAMPLE + 1:,}-{_LAST:,}, beside pages 1-{_SAMPLE}",
+        database=kind,
+        unit="ms",
+        ours=Figure.of(last),
+        floor=Figure.of(first).median,
+        # Flat, but for what twenty pages vary by from one time to the next.
+        target=AtMost(1.25, of_floor=True),
+    )
 
 
 @asynccontextmanager
@@ -175,24 +175,45 @@ async def _read_steadily(http: aiohttp.ClientSession, address: str, *, rate: flo
     return list(await asyncio.gather(*(read(number) for number in range(round(rate * _HALF_LOAD_SECONDS)))))
 
 
-async def walk(http: aiohttp.ClientSession, address: str, *, pages: int) -> list[float]:
-    """Milliseconds of each page from the first on, by `next`. Raises RuntimeError if an event is there twice."""
-    taken, seen = [], set()
+async def walk(http: aiohttp.ClientSession, address: str, *, pages: int) -> tuple[list[str], list[float]]:
+    """Address and milliseconds of each page from the first on, by `next`.
+
+    Raises RuntimeError if an event is there twice.
+    """
+    addresses, taken, seen = [], [], set()
     next_address: str | None = address
     for number in range(1, pages + 1):
         if next_address is None:
             message = f"there is no page {number}"
             raise RuntimeError(message)
-        began = time.perf_counter()
-        body = await _read(http, next_address)
-        taken.append((time.perf_counter() - began) * 1_000)
+        addresses.append(next_address)
+        milliseconds, body = await _read_timed(http, next_address)
+        taken.append(milliseconds)
         page = orjson.loads(body)
         next_address = page["next"]
         seen |= {event["id"] for event in page["results"]}
     if len(seen) != pages * 100:
         message = f"{pages} pages have {len(seen)} different events"
         raise RuntimeError(message)
-    return taken
+    return addresses, taken
+
+
+async def _read_in_turns(
+    http: aiohttp.ClientSession, first: list[str], last: list[str]
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of these pages and of those, one of each in turn: what disturbs the machine disturbs both."""
+    of_first, of_last = [], []
+    for _ in range(_TURNS):
+        for one, other in zip(first, last, strict=True):
+            of_first.append((await _read_timed(http, one))[0])
+            of_last.append((await _read_timed(http, other))[0])
+    return of_first, of_last
+
+
+async def _read_timed(http: aiohttp.ClientSession, address: str) -> tuple[float, bytes]:
+    began = time.perf_counter()
+    body = await _read(http, address)
+    return (time.perf_counter() - began) * 1_000, body
 
 
 async def fill(database: Database, key_ring: KeyRing, *, calendars: int, events: int) -> str:
