@@ -35,7 +35,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 # The short commands of the command line write beside a serving process: they wait in line this long.
 _SQLITE_BUSY_MILLISECONDS = 30_000
 _SQLITE_READERS = 8
-_SQLITE_WRITER_CACHE_KILOBYTES = 16_000
+_SQLITE_WRITER_CACHE_KILOBYTES = 8_000
 _POSTGRESQL_CONNECTIONS = 20
 # What a statement carries is people's data: it stays out of errors, and so out of logs.
 _ENGINE: dict[str, Any] = {"max_overflow": 0, "hide_parameters": True}
