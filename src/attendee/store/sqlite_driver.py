@@ -125,7 +125,7 @@ class ReadingConnection(OneTripConnection):
     _until = math.inf
 
     async def run(self, function: Callable[[], None]) -> None:
-        # One after the other.
+        # In its turn, where something is left in the thread.
         if not (self.is_idle and self._is_done_in_place(function)):
             await super().run(function)
 

@@ -232,7 +232,7 @@ async def settle_quiet(tx: AsyncConnection, quiet: Sequence[QuietSync]) -> None:
                 one.cursor,
                 one.ended_at,
             )
-            # In one order everywhere, so that two transactions of many calendars never wait for each other.
+            # In one order, so that two transactions of many calendars don't wait for each other.
             for one in sorted(quiet, key=lambda one: one.calendar.id)
         ],
     )
