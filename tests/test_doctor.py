@@ -47,6 +47,17 @@ async def test_a_healthy_installation_has_nothing_bad(database_url: str) -> None
     assert all(finding.cure for finding in found.values() if finding.verdict is Verdict.NOTE)
 
 
+async def test_a_misspelt_setting_is_noted(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTENDEE_WORKERS_CONCURRENCY", "64")
+    noted = (await _findings(database_url))["settings"]
+    assert noted == Finding(
+        "settings",
+        Verdict.NOTE,
+        "ATTENDEE_WORKERS_CONCURRENCY sets nothing.",
+        "ATTENDEE_WORKER_CONCURRENCY is the setting that it resembles.",
+    )
+
+
 async def test_what_can_not_be_reached_is_bad(database_url: str) -> None:
     """The public address and the runner, each with its cure."""
     nobody = "http://127.0.0.1:9"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from attendee.settings import Settings, WrongSetting, read_settings
+from attendee.settings import Settings, WrongSetting, find_misspelt, read_settings
 from attendee.store.columns import KeyRing
 
 
@@ -43,6 +43,19 @@ def test_variables_that_are_not_known_stop_nothing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("ATTENDEE_PUBLIC_URL", "https://example.com")
     (tmp_path / ".env").write_text("ATTENDEE_NOT_YET_KNOWN=http\nOTHER=1\n")
     assert read_settings() == Settings()
+
+
+def test_variables_that_are_nearly_settings_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the environment and in `.env`; what our clients, bots and later versions call theirs is none of them."""
+    monkeypatch.setenv("ATTENDEE_SYNC_INTERVAL", "60")
+    (tmp_path / ".env").write_text("attendee_public_uri=https://example.com\nATTENDEE_NOT_YET_KNOWN=1\nPUBLIC_URI=x\n")
+    others = "API_KEY URL WEBHOOK_SECRET BOT_ID BOT_NAME BOT_ORDER BOT_SETTINGS JOIN_AT LAUNCH_ID MEETING_URL"
+    for other in (*others.split(), "REPORT_TOKEN", "REPORT_URL"):
+        monkeypatch.setenv(f"ATTENDEE_{other}", "some")
+    assert find_misspelt() == [
+        ("ATTENDEE_PUBLIC_URI", "ATTENDEE_PUBLIC_URL"),
+        ("ATTENDEE_SYNC_INTERVAL", "ATTENDEE_SYNC_INTERVAL_SECONDS"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
+import structlog
 import typer
 import uvloop
 from rich import box
@@ -23,7 +24,7 @@ from attendee.clock import written
 from attendee.doctor import Finding, Verdict, examine
 from attendee.errors import Invalid, NotAllowed, NotFound
 from attendee.model import Role, Trigger
-from attendee.settings import Settings, read_settings
+from attendee.settings import Settings, find_misspelt, read_settings
 from attendee.startup import CannotStart, Opened
 from attendee.store import links, projects, resealing, subscriptions, users
 from attendee.store.columns import KeyRing
@@ -463,6 +464,8 @@ def rotate_keys(*, as_json: _AsJson = False) -> None:
 def _settings() -> Settings:
     settings = read_settings()
     logs.configure(format=settings.log_format, level=settings.log_level)
+    for name, meant in find_misspelt():
+        structlog.get_logger(__name__).warning("unknown_setting", name=name, meant=meant)
     return settings
 
 

@@ -23,7 +23,7 @@ from attendee.clock import Clock
 from attendee.connections import session
 from attendee.model import CalendarState, DeliveryState, PauseReason
 from attendee.outgoing import trust
-from attendee.settings import Settings, WrongSetting
+from attendee.settings import Settings, WrongSetting, find_misspelt
 from attendee.startup import CannotStart, Opened, opened
 from attendee.store import measures
 from attendee.store.database import Database
@@ -58,6 +58,8 @@ class Finding:
 
 async def examine(settings: Settings, *, clock: Clock) -> AsyncIterator[Finding]:
     """Everything that can be looked at from here, the most fundamental first. Never raises what it looks for."""
+    for name, meant in find_misspelt():
+        yield Finding("settings", Verdict.NOTE, f"{name} sets nothing.", f"{meant} is the setting that it resembles.")
     names: Sequence[str] = ()
     try:
         async with opened(settings) as at_hand:

@@ -1,6 +1,8 @@
 """What an operator can set: the environment and a `.env` file, read once into one frozen object."""
 
 import shlex
+from collections.abc import Sequence
+from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,13 +10,15 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from attendee.meetings import MeetingLinks
 from attendee.outgoing import trust
 from attendee.store.columns import KeyRing
 
 _PREFIX = "ATTENDEE_"
+# A setting without its unit is still recognised, ATTENDEE_API_KEY and the like, which clients have, are not.
+_ALIKE = 0.75
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # A command may have a password among its arguments, a proxy one in its address.
 _SECRETS = frozenset(
@@ -350,6 +354,23 @@ def read_settings() -> Settings:
             f"it must be more than {_PREFIX}SYNC_WINDOW_PAST_DAYS ({settings.sync_window_past_days})"
         )
     return settings
+
+
+def find_misspelt() -> Sequence[tuple[str, str]]:
+    """Variables that set nothing and are nearly called as a setting is, each with that setting's variable.
+
+    Others that begin alike are left alone: they may be a later version's settings, or a client's. Raises OSError and
+    UnicodeDecodeError where `.env` can't be read.
+    """
+    fields = list(Settings.model_fields)
+    given = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
+    names = sorted(name.removeprefix(_PREFIX.lower()) for name in given if name.startswith(_PREFIX.lower()))
+    return [
+        (f"{_PREFIX}{name.upper()}", f"{_PREFIX}{meant.upper()}")
+        for name in names
+        if name not in fields
+        for meant in get_close_matches(name, fields, n=1, cutoff=_ALIKE)
+    ]
 
 
 def _check_runner(settings: Settings) -> None:
