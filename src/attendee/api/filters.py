@@ -42,9 +42,10 @@ def read_time(name: str, text: str) -> Any:
 
 
 def read_states(name: str, texts: Sequence[str], states: type[_State]) -> list[_State]:
-    """The states that a repeated parameter names. Raises BadParameter."""
+    """The states that a repeated parameter names, an empty one none. Raises BadParameter."""
+    named = [text for text in texts if text]
     known = {state.value for state in states}
-    if not known.issuperset(texts):
+    if not known.issuperset(named):
         message = f"{name} must be among: {', '.join(states)}."
         raise BadParameter(message)
-    return [states(text) for text in texts]
+    return [states(text) for text in named]
