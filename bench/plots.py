@@ -5,6 +5,7 @@ The colours are readable on white and on black, since a page may be either.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from xml.sax.saxutils import escape
 
 from bench.results import Curve, number
@@ -25,7 +26,7 @@ def drawn(curve: Curve) -> str:
     ticks = _ticks(along)
     is_wide = lowest > 0 and highest / lowest > _WIDE
     levels = _decades(lowest, highest) if is_wide else _steps(highest)
-    position_x = _Scale(along[0], along[-1], _LEFT, _WIDTH - _RIGHT, is_log=along[0] > 0 and along[-1] > 7 * along[0])
+    position_x = _Scale(along[0], along[-1], _LEFT, _WIDTH - _RIGHT, is_log=_grows(along))
     position_y = _Scale(levels[0], levels[-1], _HEIGHT - _BOTTOM, _TOP, is_log=is_wide)
     text = f'font-family="system-ui, sans-serif" font-size="12" fill="{_INK}"'
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
@@ -63,6 +64,11 @@ def _told(curve: Curve) -> str:
         for name, points in curve.points.items()
     )
     return f"{curve.title} by {curve.along}: {', '.join(series)}."
+
+
+def _grows(along: Sequence[float]) -> bool:
+    """Whether each place is a multiple of the one before, so that only a logarithmic axis keeps them apart."""
+    return along[0] > 0 and all(after >= 2 * before for before, after in pairwise(along))
 
 
 def _ticks(along: Sequence[float]) -> Sequence[float]:
