@@ -1,19 +1,27 @@
 """How figures grow: with calendars, events, workers, depth of pages, and slow receivers. `make bench ONLY=curves`."""
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+import aiohttp
+from sqlalchemy import select
+
+from attendee.store.database import Database
+from attendee.store.tables import calendars as table
 from bench import slow_receivers
-from bench.filling import add_calendars, add_project
+from bench.filling import add_calendars, add_key, add_project
 from bench.first_sync import forget_events, sync_anew
 from bench.pages import fill, listing, walk
 from bench.quiet import sync_all
 from bench.results import Curve, Figure
-from bench.surroundings import BOTH, POSTGRESQL, Surroundings
+from bench.surroundings import BOTH, POSTGRESQL, Platform, Process, Surroundings, until
 
 _CALENDARS = (100, 1_000, 10_000, 100_000)
 # Of a hundred thousand calendars so many are synced in a round; the others are only there.
 _DUE_AT_MOST = 30_000
+# So many calendars are asked for a sync by the API, one after the other.
+_ASKED = 50
 # Events of one calendar, and how many calendars are synced, so that each point takes seconds.
 _EVENTS = {10: 400, 100: 200, 1_000: 40, 10_000: 10}
 _WORKERS = (1, 2, 4, 8)
@@ -26,12 +34,13 @@ _SLOW = (0, 1, 10)
 
 
 async def calendars(surroundings: Surroundings) -> list[Curve]:
-    """Rate, CPU and memory of one process; the second round counts, but for a hundred thousand the first.
+    """Rate, CPU, latency and memory of one process; the second round counts, but for a hundred thousand the first.
 
     On SQLite a process idles for up to five seconds before a round, which shows in the CPU with a hundred calendars.
     """
     rate = Curve("calendars-rate", "Quiet syncs of one process", "calendars", "syncs/s")
     cpu = Curve("calendars-cpu", "CPU of a quiet sync", "calendars", "µs")
+    latency = Curve("calendars-latency", "From POST .../sync to the platform's request", "calendars", "ms")
     memory = Curve("calendars-memory", "Memory of one process", "calendars", "MB")
     for kind in BOTH:
         for count in _CALENDARS:
@@ -47,7 +56,25 @@ async def calendars(surroundings: Surroundings) -> list[Curve]:
                     rate.add(kind, count, done.rate)
                     cpu.add(kind, count, done.cpu_microseconds)
                     memory.add(kind, count, process.resident_megabytes())
-    return [rate, cpu, memory]
+                    key = await add_key(at_hand.database, project_id)
+                    latency.add(kind, count, _median(await _ask(at_hand.database, process, platform, key)))
+    return [rate, cpu, latency, memory]
+
+
+async def _ask(database: Database, process: Process, platform: Platform, key: str) -> list[float]:
+    """Milliseconds from each request for a sync, one after the other, until the platform is asked."""
+    async with database.reading() as tx:
+        ids = (await tx.execute(select(table.c.id).order_by(table.c.id).limit(_ASKED))).scalars().all()
+    taken = []
+    async with aiohttp.ClientSession(headers={"Authorization": f"Token {key}"}) as http:
+        for id in ids:
+            await platform.forget()
+            began = time.perf_counter()
+            async with http.post(f"{process.told}/api/v1/calendars/{id}/sync") as response:
+                response.raise_for_status()
+            await until(platform.syncs, seconds=10, what="the sync that was asked for", every=0.001)
+            taken.append((time.perf_counter() - began) * 1_000)
+    return taken
 
 
 async def events(surroundings: Surroundings) -> list[Curve]:

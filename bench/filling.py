@@ -22,6 +22,12 @@ async def add_project(database: Database, key_ring: KeyRing) -> ProjectId:
         return (await projects.create(tx, "bench", key_ring=key_ring, now=clock.now())).id
 
 
+async def add_key(database: Database, project_id: ProjectId) -> str:
+    """A key to the project's API."""
+    async with database.transaction() as tx:
+        return (await projects.create_key(tx, project_id, name="bench", now=clock.now()))[1]
+
+
 async def add_calendars(
     database: Database,
     key_ring: KeyRing,

@@ -10,11 +10,10 @@ import orjson
 from sqlalchemy import Text, bindparam, text
 
 from attendee import clock
-from attendee.store import projects
 from attendee.store.columns import KeyRing, UtcDateTime
 from attendee.store.database import Database
 from bench.dashboard import analyse
-from bench.filling import add_calendars, add_project
+from bench.filling import add_calendars, add_key, add_project
 from bench.results import AtLeast, AtMost, Figure, Result, percentile
 from bench.surroundings import BOTH, BenchDatabase, Process, Surroundings
 
@@ -226,7 +225,6 @@ async def fill(database: Database, key_ring: KeyRing, *, calendars: int, events:
         if database.is_sqlite:
             # The indexes are not filled in their own order: with a small cache their pages go to the disk and back.
             await tx.exec_driver_sql(f"PRAGMA cache_size = -{_FILLING_CACHE_KILOBYTES}")
-        _, key = await projects.create_key(tx, project_id, name="bench", now=now)
         await tx.execute(
             text(numbers.format(count=events) + _FILL.format(calendars=calendars)).bindparams(
                 bindparam("first_at", now, type_=UtcDateTime),
@@ -235,4 +233,4 @@ async def fill(database: Database, key_ring: KeyRing, *, calendars: int, events:
         )
     if not database.is_sqlite:
         await analyse(database)
-    return key
+    return await add_key(database, project_id)
