@@ -40,6 +40,8 @@ _STOP_WITHIN = 10.0
 # Who takes longer for a row (in seconds) may hang: it is not to fill the places, and neither is a stranger.
 _QUICKLY = 2.0
 _FEW = 8
+# Strangers and those who may hang have many places when they have more than this part of all.
+_MANY = 4
 _REMEMBERED = 10_000
 
 
@@ -204,11 +206,13 @@ class _Loop:
         if self.job.most_of_one is not None:
             narrowest = self.job.shares[0]
             few = max(1, self.job.most_of_one // _FEW)
-            for values, count in self._in_flight[narrowest].items():
-                if values not in self._quick:
-                    limit = min(limit, few)
-                    if few <= count < share:
-                        full[narrowest].append(values)
+            strange = {
+                values: count for values, count in self._in_flight[narrowest].items() if values not in self._quick
+            }
+            full[narrowest] += [values for values, count in strange.items() if few <= count < share]
+            # A claim of many may be all of another stranger: not while one of these could have it, or there are many.
+            if min(strange.values(), default=few) < few or sum(strange.values()) > self.job.at_once // _MANY:
+                limit = min(limit, few)
         now = self._clock()
         # What is counted must hold until the claim is made; a claim alone is one statement.
         together = self._database.autocommit() if self.job.cap is None else self._database.transaction()

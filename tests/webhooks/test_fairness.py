@@ -115,3 +115,27 @@ async def test_many_that_hang_leave_room_for_another(here: Installation) -> None
         await until(lambda: arrived == 20)
         assert sum(in_flight.values()) < _AT_ONCE
         end.set()
+
+
+async def test_one_that_hangs_does_not_slow_the_others(here: Installation) -> None:
+    """Beside it, what is due to those who are quick is claimed many rows at a time."""
+    await _due(here, await _project(here, "slow"), *["https://slow.example/"] * 20)
+    await _due(here, here.project_id, "https://well.example/")
+    claims: Counter[str] = Counter()
+    hanging, end = 0, asyncio.Event()
+
+    async def run(row: Row[Any]) -> None:
+        nonlocal hanging
+        if row.host == "well.example":
+            claims[row.claim_id] += 1
+        else:
+            hanging += 1
+            await end.wait()
+
+    async with _working(here, run):
+        await until(lambda: hanging > 0 and claims.total() == 1)
+        await _due(here, here.project_id, *["https://well.example/"] * 100)
+        here.database.wake_here(tables.deliveries.name)
+        await until(lambda: claims.total() == 101)
+        end.set()
+    assert max(claims.values()) == _OF_ONE // 2
