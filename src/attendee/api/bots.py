@@ -115,7 +115,7 @@ async def list_bots(
     *,
     page: Annotated[AskedPage, Depends(asked_page(_LISTING))],
     states: Annotated[
-        list[str] | None, Query(description="May repeat.", json_schema_extra={"items": {"enum": [*BotState, ""]}})
+        list[str] | None, Query(description="May repeat.", json_schema_extra={"items": {"enum": list(BotState)}})
     ] = None,
     deduplication_key: TextParameter = None,
     meeting_url: TextParameter = None,
@@ -125,8 +125,8 @@ async def list_bots(
 ) -> Response:
     """The project's bots, oldest first. Both bounds of `join_at` are exclusive."""
     query = select(*SHOWN).where(_table.c.project_id == reader.project_id)
-    if wanted := read_states("states", states or (), BotState):
-        query = query.where(_table.c.state.in_([state.value for state in wanted]))
+    if states:
+        query = query.where(_table.c.state.in_([state.value for state in read_states("states", states, BotState)]))
     if deduplication_key:
         query = query.where(equals(_table.c.deduplication_key, deduplication_key))
     if meeting_url:

@@ -42,10 +42,9 @@ def read_time(name: str, text: str) -> Any:
 
 
 def read_states(name: str, texts: Sequence[str], states: type[_State]) -> list[_State]:
-    """The states that a repeated parameter names, an empty one none. Raises BadParameter."""
-    named = [text for text in texts if text]
+    """The states that a repeated parameter names. Raises BadParameter."""
     known = {state.value for state in states}
-    if not known.issuperset(named):
+    if not known.issuperset(texts):
         message = f"{name} must be among: {', '.join(states)}."
         raise BadParameter(message)
-    return [states(text) for text in named]
+    return [states(text) for text in texts]
