@@ -27,7 +27,7 @@ _FROM_ROOT = {
 }
 _CONTENTS = {
     "Integrate": ["guide", "site/client", "site/notetaker", "troubleshooting", "meeting-links", "sandbox"],
-    "Operate": ["deploy", "upgrades", "operations", "security", "runners", "performance", "capacity"],
+    "Operate": ["deploy", "upgrades", "operations", "security", "runners", "performance", "profiles", "capacity"],
     "Reference": ["reference/rest", "reference/command-line", "reference/settings", "site/changelog"],
     "Background": ["site/architecture", "decisions/*", "compared", "faq", "site/contributing"],
 }
