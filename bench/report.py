@@ -41,8 +41,8 @@ make bench ONLY=curves         # how they grow, in twenty minutes more
 ```
 
 `make bench JSON=docs/performance.json` keeps what it measures, each budget's last run, and `make reference` writes this
-page from it. [Profiles](profiles.md) say where the time goes, and [Capacity](capacity.md) reckons with the figures: how many
-calendars one machine keeps in sync, and ten.
+page from it. [Profiles](profiles.md) say where the time goes, and [Capacity](capacity.md) reckons with the figures: how
+many calendars one machine keeps in sync, and ten.
 
 `make chaos` kills processes at random for two minutes and then looks for a broken promise: a lost webhook, a second
 order for a bot, a calendar that differs from the platform's.
