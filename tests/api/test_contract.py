@@ -179,10 +179,14 @@ def _send_somewhere(order: dict[str, Any], event_id: str) -> None:
 
 
 def _is_sound_as_sent(url: str) -> bool:
-    """What was made to be no list of states, and no text, can be one in a query string, where everything is text."""
+    """What was made to be no list of states can be one in a query string, where everything is text."""
     sent = parse_qs(urlsplit(url).query, keep_blank_values=True)
     states = sent.pop("states", [])
-    return set(states) <= set(BotState) and sent.keys() <= {"deduplication_key", "meeting_url", "calendar_event_id"}
+    return (
+        bool(states)
+        and set(states) <= set(BotState)
+        and sent.keys() <= {"deduplication_key", "meeting_url", "calendar_event_id"}
+    )
 
 
 def _is_ruled_out(label: str, problem: dict[str, Any]) -> bool:

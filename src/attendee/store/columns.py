@@ -57,7 +57,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 # The instants of a page's events are mostly those of others: all of a sync have one stamp, meetings begin on the hour.
 @lru_cache(maxsize=4096)
 def _from_microseconds(count: int | None) -> datetime | None:
-    return None if count is None else _EPOCH + timedelta(0, 0, count)
+    return None if count is None else _EPOCH + timedelta(microseconds=count)
 
 
 def _in_utc(instant: datetime | None) -> datetime | None:

@@ -137,6 +137,7 @@ class Database:
 
         On PostgreSQL each is a transaction of its own, which saves two round trips; SQLite has to begin one anyway.
         """
+        # What PostgreSQL is asked without a transaction is committed at once, whether it reads or writes.
         async with self.transaction() if self.is_sqlite else self.reading() as connection:
             yield connection
 
